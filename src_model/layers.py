@@ -1,0 +1,64 @@
+"""Building blocks shared by the encoders, the prompt encoder and the mask decoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["LayerNorm2d", "MLPBlock", "Neck"]
+
+
+class LayerNorm2d(nn.Module):
+    """Layer normalisation over the channels of an image.
+
+    Parameters
+    ----------
+    channels : int
+        Number of channels.
+    eps : float
+        Added to the variance.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``x`` (B, C, H, W) over C; same shape out."""
+        return self.channels_last(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def channels_last(self, x: Tensor) -> Tensor:
+        """Normalise ``x`` (..., C) over its last axis; same shape out."""
+        return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
+
+
+class MLPBlock(nn.Module):
+    """Two linear layers with an activation between them."""
+
+    def __init__(self, dim: int, hidden_dim: int, activation: type[nn.Module] = nn.GELU) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(dim, hidden_dim)
+        self.lin2 = nn.Linear(hidden_dim, dim)
+        self.act = activation()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x`` (..., dim) to (..., dim)."""
+        return self.lin2(self.act(self.lin1(x)))
+
+
+class Neck(nn.Sequential):
+    """Project the encoder's last feature map to the embedding: 1x1 then 3x3 convolution.
+
+    Input (B, in_chans, h, w), output (B, out_chans, h, w).
+    """
+
+    def __init__(self, in_chans: int, out_chans: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_chans, out_chans, kernel_size=1, bias=False),
+            LayerNorm2d(out_chans),
+            nn.Conv2d(out_chans, out_chans, kernel_size=3, padding=1, bias=False),
+            LayerNorm2d(out_chans),
+        )

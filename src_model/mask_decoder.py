@@ -1,0 +1,169 @@
+"""From an embedding and encoded prompts to masks and their predicted IoU."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .layers import LayerNorm2d
+from .transformer import TwoWayTransformer
+from .variants import Variant
+
+__all__ = ["MaskDecoder"]
+
+# Prompts decoded together when no gradient is needed: few enough that what one step writes is still
+# in cache when the next one reads it.
+_CPU_CHUNK = 4
+
+
+class MaskDecoder(nn.Module):
+    """Predict masks from an image embedding and prompts.
+
+    Parameters
+    ----------
+    variant : Variant
+        Dimensions.
+
+    References
+    ----------
+    .. [1] Kirillov et al., "Segment Anything", 2023, appendix A, "Lightweight mask decoder" and
+       "Making the model ambiguity-aware".
+    """
+
+    def __init__(self, variant: Variant) -> None:
+        super().__init__()
+        dim = variant.out_chans
+        self.transformer_dim = dim
+        self.num_multimask_outputs = variant.num_multimask_outputs
+        self.num_mask_tokens = variant.num_multimask_outputs + 1
+        self.transformer = TwoWayTransformer(
+            variant.decoder_depth, dim, variant.decoder_heads, variant.decoder_mlp_dim
+        )
+        self.iou_token = nn.Embedding(1, dim)
+        self.mask_tokens = nn.Embedding(self.num_mask_tokens, dim)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(dim, dim // 4, kernel_size=2, stride=2),
+            LayerNorm2d(dim // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(dim // 4, dim // 8, kernel_size=2, stride=2),
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList(
+            MLP(dim, dim, dim // 8, 3) for _ in range(self.num_mask_tokens)
+        )
+        self.iou_prediction_head = MLP(
+            dim, variant.iou_head_hidden_dim, self.num_mask_tokens, variant.iou_head_depth
+        )
+
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+        multimask_output: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Decode B prompts.
+
+        Parameters
+        ----------
+        image_embeddings : Tensor
+            (1, C, h, w) for prompts on one image, or (B, C, h, w) with an image per prompt.
+        image_pe : Tensor
+            (1, C, h, w) from ``PromptEncoder.get_dense_pe``.
+        sparse_prompt_embeddings : Tensor
+            (B, tokens, C).
+        dense_prompt_embeddings : Tensor
+            (B, C, h, w).
+        multimask_output : bool
+            Three masks for an ambiguous prompt, or the single-mask token's one.
+
+        Returns
+        -------
+        masks : Tensor
+            float32 logits (B, masks, 4 h, 4 w).
+        iou : Tensor
+            float32 predicted IoU (B, masks).
+        """
+        dtype = self.iou_token.weight.dtype
+        image, image_pe = image_embeddings.to(dtype), image_pe.to(dtype)
+        sparse, dense = sparse_prompt_embeddings.to(dtype), dense_prompt_embeddings
+        # A dense embedding that only repeats one prompt's (no mask prompts) leaves the image shared.
+        if len(dense) > 1 and dense.stride(0) == 0:
+            dense = dense[:1]
+        image = image + dense.to(dtype)
+        batch = len(sparse)
+        chunk = batch
+        if not torch.is_grad_enabled() and image.device.type == "cpu":
+            chunk = _CPU_CHUNK
+        outputs = [
+            self._decode(
+                image if len(image) == 1 else image[i : i + chunk],
+                image_pe,
+                sparse[i : i + chunk],
+                multimask_output,
+            )
+            for i in range(0, batch, chunk)
+        ]
+        masks, iou = zip(*outputs, strict=True)
+        return torch.cat(masks), torch.cat(iou)
+
+    def _decode(
+        self, image: Tensor, image_pe: Tensor, sparse: Tensor, multimask_output: bool
+    ) -> tuple[Tensor, Tensor]:
+        batch, (height, width) = len(sparse), image.shape[2:]
+        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([output_tokens.expand(batch, -1, -1), sparse], dim=1)
+        tokens, pixels = self.transformer(
+            image.flatten(2).transpose(1, 2), image_pe.flatten(2).transpose(1, 2), tokens
+        )
+        wanted = slice(1, None) if multimask_output else slice(0, 1)
+        mask_tokens = tokens[:, 1 : 1 + self.num_mask_tokens][:, wanted]
+        filters = torch.stack(
+            [
+                mlp(mask_tokens[:, i])
+                for i, mlp in enumerate(self.output_hypernetworks_mlps[wanted])
+            ],
+            dim=2,
+        )  # (B, C / 8, masks)
+        masks = self._upscale(pixels, filters)
+        masks = masks.view(batch, height, width, 2, 2, 2, 2, -1)
+        masks = masks.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(batch, -1, 4 * height, 4 * width)
+        iou = self.iou_prediction_head(tokens[:, 0])[:, wanted]
+        return masks.float(), iou.float()
+
+    def _upscale(self, pixels: Tensor, filters: Tensor) -> Tensor:
+        """Upscale (B, N, C) four times on a side and apply the ``filters`` (B, C / 8, masks).
+
+        A transposed convolution whose kernel equals its stride is a matrix product per position. Channels
+        therefore stay last throughout, and only the finished masks are brought into image order:
+        the result is (B, N * 16, masks), each position followed by its 2x2 and then their 2x2 pixels.
+        """
+        first, norm, act, second, _ = self.output_upscaling
+        pixels = act(norm.channels_last(_upsample_channels_last(pixels, first)))
+        pixels = act(_upsample_channels_last(pixels.flatten(1, 2), second))
+        return pixels.flatten(1, 2) @ filters
+
+
+def _upsample_channels_last(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:
+    """Apply a 2x2, stride 2 transposed convolution to (B, N, C); returns (B, N, 4, C')."""
+    weight = conv.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (4 * C', C)
+    return F.linear(x, weight, conv.bias.repeat(4)).unflatten(2, (4, -1))
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them."""
+
+    def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, num_layers: int) -> None:
+        super().__init__()
+        dims = [input_dim, *[hidden_dim] * (num_layers - 1), output_dim]
+        self.layers = nn.ModuleList(
+            nn.Linear(a, b) for a, b in zip(dims[:-1], dims[1:], strict=True)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., input_dim) to (..., output_dim)."""
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)

@@ -1,0 +1,229 @@
+"""The two-way transformer: prompt tokens and image positions attend to each other.
+
+Cross-attention is written so that nothing of the image's size is computed twice:
+
+* While all prompts of a batch still see the same image (the first layer, no mask prompts), keys,
+  values and queries of the image are computed once for the whole batch.
+* Afterwards every prompt has an image of its own, but only a handful of tokens. Projecting a token
+  through the image's weight matrix, ``(q W) . x`` instead of ``q . (W x)``, gives the same logits
+  for less than half the work and without copies of the image's size. The biases of keys vanish in the
+  softmax and those of values pass through it, because its weights sum to one.
+* The position part of keys and queries depends on the weights alone, so it is shared by all prompts.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .layers import MLPBlock
+
+__all__ = ["Attention", "TwoWayAttentionBlock", "TwoWayTransformer"]
+
+
+class TwoWayTransformer(nn.Module):
+    """Layers of two-way attention, then a last attention from the tokens to the image.
+
+    Parameters
+    ----------
+    depth, embedding_dim, num_heads, mlp_dim : int
+        Layers, width, heads, and width of the token MLPs.
+
+    References
+    ----------
+    .. [1] Kirillov et al., "Segment Anything", 2023, appendix A, "Lightweight mask decoder".
+    """
+
+    def __init__(self, depth: int, embedding_dim: int, num_heads: int, mlp_dim: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            TwoWayAttentionBlock(embedding_dim, num_heads, mlp_dim, skip_first_layer_pe=i == 0)
+            for i in range(depth)
+        )
+        self.final_attn_token_to_image = CrossAttention(embedding_dim, num_heads)
+        self.norm_final_attn = nn.LayerNorm(embedding_dim)
+
+    def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Let tokens and image attend to each other.
+
+        Parameters
+        ----------
+        image : Tensor
+            (1, N, C) when all prompts share the image, else (B, N, C); N positions.
+        image_pe : Tensor
+            (1, N, C) encoding of the positions.
+        tokens : Tensor
+            (B, T, C) output and prompt tokens.
+
+        Returns
+        -------
+        tokens : Tensor
+            (B, T, C).
+        image : Tensor
+            (B, N, C); (1, N, C) only if the transformer has no layers.
+        """
+        queries = tokens
+        for layer in self.layers:
+            queries, image = layer(queries, image, tokens, image_pe)
+        attended = self.final_attn_token_to_image.tokens_to_image(
+            queries + tokens, image, image_pe
+        )
+        return self.norm_final_attn(queries + attended), image
+
+
+class TwoWayAttentionBlock(nn.Module):
+    """Four steps: tokens to tokens, tokens to image, an MLP on the tokens, image to tokens.
+
+    The prompt's own embedding is added again to the queries (and the position to the keys) at
+    every attention, so that neither forgets where it is.
+    """
+
+    def __init__(
+        self, embedding_dim: int, num_heads: int, mlp_dim: int, skip_first_layer_pe: bool
+    ) -> None:
+        super().__init__()
+        self.self_attn = Attention(embedding_dim, num_heads)
+        self.norm1 = nn.LayerNorm(embedding_dim)
+        self.cross_attn_token_to_image = CrossAttention(embedding_dim, num_heads)
+        self.norm2 = nn.LayerNorm(embedding_dim)
+        self.mlp = MLPBlock(embedding_dim, mlp_dim, nn.ReLU)
+        self.norm3 = nn.LayerNorm(embedding_dim)
+        self.norm4 = nn.LayerNorm(embedding_dim)
+        self.cross_attn_image_to_token = CrossAttention(embedding_dim, num_heads)
+        self.skip_first_layer_pe = skip_first_layer_pe
+
+    def forward(
+        self, queries: Tensor, image: Tensor, tokens: Tensor, image_pe: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return updated ``queries`` (B, T, C) and ``image`` (B, N, C); see the transformer."""
+        if self.skip_first_layer_pe:
+            queries = self.self_attn(queries, queries, queries)
+        else:
+            placed = queries + tokens
+            queries = queries + self.self_attn(placed, placed, queries)
+        queries = self.norm1(queries)
+        queries = queries + self.cross_attn_token_to_image.tokens_to_image(
+            queries + tokens, image, image_pe
+        )
+        queries = self.norm2(queries)
+        queries = self.norm3(queries + self.mlp(queries))
+        image = self.cross_attn_image_to_token.image_to_tokens(
+            image, image_pe, queries + tokens, queries
+        )
+        return queries, self.norm4(image)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with separate projections.
+
+    Parameters
+    ----------
+    embedding_dim : int
+        Width of inputs and output.
+    num_heads : int
+        Number of heads.
+    downsample_rate : int
+        How many times narrower the attention is inside.
+    """
+
+    def __init__(self, embedding_dim: int, num_heads: int, downsample_rate: int = 1) -> None:
+        super().__init__()
+        internal_dim = embedding_dim // downsample_rate
+        self.num_heads = num_heads
+        self.q_proj = nn.Linear(embedding_dim, internal_dim)
+        self.k_proj = nn.Linear(embedding_dim, internal_dim)
+        self.v_proj = nn.Linear(embedding_dim, internal_dim)
+        self.out_proj = nn.Linear(internal_dim, embedding_dim)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend from ``q`` (B, T, C) to ``k``, ``v`` (B, S, C); returns (B, T, C)."""
+        out = F.scaled_dot_product_attention(
+            self._heads(self.q_proj(q)), self._heads(self.k_proj(k)), self._heads(self.v_proj(v))
+        )
+        return self.out_proj(out.transpose(1, 2).flatten(2))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """Split (B, T, internal) into (B, heads, T, head_dim)."""
+        return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+
+class CrossAttention(Attention):
+    """Attention between a few tokens (B, T, C) and an image (1 or B, N, C), at half the width."""
+
+    def __init__(self, embedding_dim: int, num_heads: int) -> None:
+        super().__init__(embedding_dim, num_heads, downsample_rate=2)
+        self.scale = (embedding_dim // 2 // num_heads) ** -0.5
+
+    def tokens_to_image(self, tokens: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
+        """Attend from ``tokens`` to ``image`` + ``image_pe`` (keys) and ``image`` (values).
+
+        Returns (B, T, C).
+        """
+        q = self._heads(self.q_proj(tokens)) * self.scale  # (B, heads, T, head_dim)
+        if len(image) == 1:
+            k = self._image_heads((image + image_pe)[0], self.k_proj)
+            weights = self._against_shared(q, k.transpose(1, 2)).softmax(dim=-1)
+            v = self._image_heads(image[0], self.v_proj)
+            out = self._against_shared(weights, v)
+        else:
+            k_pe = self._image_heads(image_pe[0], self.k_proj)
+            logits = self._against_shared(q, k_pe.transpose(1, 2))
+            q = self._through_weight(q, self.k_proj)
+            logits = _against_own(q, image.transpose(1, 2), logits)
+            out = _against_own(logits.softmax(dim=-1), image)  # (B, heads, T, C)
+            out = torch.einsum("bhtc,hdc->bhtd", out, self._head_weights(self.v_proj))
+        out = out.transpose(1, 2).flatten(2) + self.v_proj.bias
+        return self.out_proj(out)
+
+    def image_to_tokens(
+        self, image: Tensor, image_pe: Tensor, tokens: Tensor, values: Tensor
+    ) -> Tensor:
+        """Add to ``image`` what its positions find among the tokens; returns (B, N, C).
+
+        Queries are ``image`` + ``image_pe``, keys ``tokens``, values ``values``.
+        """
+        k = self._heads(self.k_proj(tokens)) * self.scale
+        v = self._heads(self.v_proj(values))
+        shared = image + image_pe if len(image) == 1 else image_pe
+        q = self._image_heads(shared[0], self.q_proj).transpose(1, 2)  # (heads, head_dim, N)
+        logits = self._against_shared(k, q)  # (B, heads, T, N)
+        logits = logits + (k @ self.q_proj.bias.view(self.num_heads, -1, 1))
+        if len(image) > 1:
+            logits = _against_own(
+                self._through_weight(k, self.q_proj), image.transpose(1, 2), logits
+            )
+        weights = logits.softmax(dim=2).flatten(1, 2)  # (B, heads * T, N)
+        out_weights = self.out_proj.weight.unflatten(1, (self.num_heads, -1))
+        v = torch.einsum("bhtd,chd->bhtc", v, out_weights).flatten(1, 2)
+        image = image + self.out_proj.bias
+        if len(image) == 1:
+            image = image.expand(len(v), -1, -1)
+        return torch.baddbmm(image, weights.transpose(1, 2), v)
+
+    def _image_heads(self, image: Tensor, projection: nn.Linear) -> Tensor:
+        """Project (N, C) without bias and split it into (heads, N, head_dim)."""
+        projected = image @ projection.weight.t()
+        return projected.unflatten(1, (self.num_heads, -1)).transpose(0, 1)
+
+    def _head_weights(self, projection: nn.Linear) -> Tensor:
+        """Return the projection's weight per head, (heads, head_dim, C)."""
+        return projection.weight.unflatten(0, (self.num_heads, -1))
+
+    def _through_weight(self, x: Tensor, projection: nn.Linear) -> Tensor:
+        """Map (B, heads, T, head_dim) to (B, heads, T, C) through the image's weights."""
+        return torch.einsum("bhtd,hdc->bhtc", x, self._head_weights(projection))
+
+    @staticmethod
+    def _against_shared(x: Tensor, shared: Tensor) -> Tensor:
+        """Multiply (B, heads, T, K) by (heads, K, M), one product per head for the whole batch."""
+        batch, _, tokens, _ = x.shape
+        out = torch.bmm(x.transpose(0, 1).flatten(1, 2), shared)
+        return out.unflatten(1, (batch, tokens)).transpose(0, 1)
+
+
+def _against_own(x: Tensor, own: Tensor, addend: Tensor | None = None) -> Tensor:
+    """Multiply (B, heads, T, K) by (B, K, M), one product per prompt, and add ``addend``."""
+    flat = x.flatten(1, 2)
+    out = torch.bmm(flat, own) if addend is None else torch.baddbmm(addend.flatten(1, 2), flat, own)
+    return out.unflatten(1, x.shape[1:3])
