@@ -196,7 +196,8 @@ class CrossAttention(Attention):
         weights = logits.softmax(dim=2).flatten(1, 2)  # (B, heads * T, N)
         out_weights = self.out_proj.weight.unflatten(1, (self.num_heads, -1))
         v = torch.einsum("bhtd,chd->bhtc", v, out_weights).flatten(1, 2)
-        image = image + self.out_proj.bias
+        # Each head's weights sum to one, so this share adds the output's bias to every position.
+        v = v + self.out_proj.bias / self.num_heads
         if len(image) == 1:
             image = image.expand(len(v), -1, -1)
         return torch.baddbmm(image, weights.transpose(1, 2), v)

@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+# Small models gain nothing from a second thread, and lose much when another process has the core.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
