@@ -2,8 +2,8 @@
 
     python scripts/train_nano.py --nuclei DIR/nuclei/train --minutes 90 -o runs/nano
 
-The run stops by itself after the given minutes, is saved every hundred steps, and goes on where it was
-when the same command is given again. The weights to ship are then written by
+The run stops by itself after the given minutes, is saved every hundred steps, and goes on where it
+was when the same command is given again. The weights to ship are then written by
 
     python scripts/train_nano.py -o runs/nano --export src_model/weights/vit_nano.safetensors
 """
@@ -31,7 +31,16 @@ from src_model.training.losses import best_mask_loss
 from src_model.training.scenes import generate_scene
 
 PICTURES = (
-    "astronaut brick camera chelsea coffee grass gravel hubble_deep_field moon rocket".split()
+    "astronaut",
+    "brick",
+    "camera",
+    "chelsea",
+    "coffee",
+    "grass",
+    "gravel",
+    "hubble_deep_field",
+    "moon",
+    "rocket",
 )
 FRAME = 512
 LOW_RES = 128
@@ -65,7 +74,7 @@ def nuclei_frame(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut a crop whose side is the image's divided by about ``zoom``, and bring it to the frame.
 
-    The whole image (zoom 1) is what a user gives: longer side to the frame, padding below and right.
+    The whole image (zoom 1) is what a user gives: longer side to the frame, padding after it.
     """
     height, width = labels.shape
     side = max(height, width) / max(1.0, zoom * np.exp(rng.normal(0, 0.3)))
@@ -101,7 +110,7 @@ def augment(
 
 
 def dense_targets(labels: np.ndarray) -> np.ndarray:
-    """Return foreground, border, distance to the border and offsets to the centre, (5, 128, 128)."""
+    """Return foreground, border, distance to it and offsets to the centre, (5, 128, 128)."""
     small = labels[2::4, 2::4]
     border = np.zeros(small.shape, bool)
     border[:-1] |= small[:-1] != small[1:]
@@ -202,7 +211,7 @@ class Samples(torch.utils.data.IterableDataset):
 
 
 class DenseHead(nn.Module):
-    """Auxiliary head: what every position belongs to, so that the encoder learns from all pixels."""
+    """Auxiliary head: what every pixel belongs to, so that the encoder learns from all of them."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -222,7 +231,7 @@ def dense_loss(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def error_point(rng: np.random.Generator, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Draw a point from the error region of each mask; (B, 1, 2) in the frame, and labels (B, 1)."""
+    """Draw a point from the error region of each mask: (B, 1, 2) in the frame, labels (B, 1)."""
     wrong = (logits > 0) != (target > 0.5)
     points, labels = [], []
     for error, truth in zip(wrong.numpy(), target.numpy(), strict=True):

@@ -175,7 +175,8 @@ class Attention(nn.Module):
 def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, bias_h: Tensor, bias_w: Tensor) -> Tensor:
     """Attend block by block of heads and queries, so that logits stay in cache.
 
-    ``q, k, v`` are (B, heads, N, d), ``bias_h, bias_w`` (B, heads, N, size); returns (B, heads, N, d).
+    ``q, k, v`` are (B, heads, N, d), ``bias_h, bias_w`` (B, heads, N, size); the result is
+    (B, heads, N, d).
     """
     shape, size = q.shape, bias_h.shape[-1]
     tokens = shape[2]
@@ -219,7 +220,7 @@ def _attend_with_wide_heads(
 
 def window_partition(x: Tensor, window_size: int) -> Tensor:
     """Cut (B, H, W, C) into windows (B * windows, window_size, window_size, C), zero-padded."""
-    batch, height, width, channels = x.shape
+    _, height, width, channels = x.shape
     x = F.pad(x, (0, 0, 0, -width % window_size, 0, -height % window_size))
     x = x.unflatten(2, (-1, window_size)).unflatten(1, (-1, window_size))
     return x.transpose(2, 3).reshape(-1, window_size, window_size, channels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -89,7 +91,7 @@ class MaskDecoder(nn.Module):
         dtype = self.iou_token.weight.dtype
         image, image_pe = image_embeddings.to(dtype), image_pe.to(dtype)
         sparse, dense = sparse_prompt_embeddings.to(dtype), dense_prompt_embeddings
-        # A dense embedding that only repeats one prompt's (no mask prompts) leaves the image shared.
+        # Without mask prompts the dense embedding repeats one prompt's, and the image stays shared.
         if len(dense) > 1 and dense.stride(0) == 0:
             dense = dense[:1]
         image = image + dense.to(dtype)
@@ -136,18 +138,21 @@ class MaskDecoder(nn.Module):
     def _upscale(self, pixels: Tensor, filters: Tensor) -> Tensor:
         """Upscale (B, N, C) four times on a side and apply the ``filters`` (B, C / 8, masks).
 
-        A transposed convolution whose kernel equals its stride is a matrix product per position. Channels
-        therefore stay last throughout, and only the finished masks are brought into image order:
-        the result is (B, N * 16, masks), each position followed by its 2x2 and then their 2x2 pixels.
+        A transposed convolution whose kernel equals its stride is a matrix product per position.
+        Channels therefore stay last throughout, and only the finished masks are brought into image
+        order: the result is (B, N * 16, masks), each position's 2x2 pixels and then theirs.
         """
-        first, norm, act, second, _ = self.output_upscaling
-        pixels = act(norm.channels_last(_upsample_channels_last(pixels, first)))
-        pixels = act(_upsample_channels_last(pixels.flatten(1, 2), second))
+        first, norm, _, second, _ = self.output_upscaling
+        assert isinstance(norm, LayerNorm2d)  # for the type checker
+        pixels = F.gelu(norm.channels_last(_upsample_channels_last(pixels, first)))
+        pixels = F.gelu(_upsample_channels_last(pixels.flatten(1, 2), second))
         return pixels.flatten(1, 2) @ filters
 
 
-def _upsample_channels_last(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:
+def _upsample_channels_last(x: Tensor, conv: nn.Module) -> Tensor:
     """Apply a 2x2, stride 2 transposed convolution to (B, N, C); returns (B, N, 4, C')."""
+    assert isinstance(conv, nn.ConvTranspose2d)  # for the type checker
+    assert conv.bias is not None
     weight = conv.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (4 * C', C)
     return F.linear(x, weight, conv.bias.repeat(4)).unflatten(2, (4, -1))
 
@@ -158,9 +163,7 @@ class MLP(nn.Module):
     def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, num_layers: int) -> None:
         super().__init__()
         dims = [input_dim, *[hidden_dim] * (num_layers - 1), output_dim]
-        self.layers = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(dims[:-1], dims[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(dims))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., input_dim) to (..., output_dim)."""

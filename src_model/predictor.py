@@ -38,7 +38,10 @@ class SamPredictor:
     def __init__(self, sam_model: Sam) -> None:
         self.model = sam_model
         self.transform = ResizeLongestSide(sam_model.image_encoder.img_size)
-        self.reset_image()
+        self.is_image_set = False
+        self.features: Tensor | None = None
+        self.original_size: tuple[int, ...] = ()
+        self.input_size: tuple[int, ...] = ()
 
     def set_image(self, image: NDArray[np.uint8], image_format: str = "RGB") -> None:
         """Encode an image.
@@ -71,7 +74,9 @@ class SamPredictor:
         self.set_torch_image(resized.permute(2, 0, 1).contiguous()[None], image.shape[:2])
 
     @torch.no_grad()
-    def set_torch_image(self, transformed_image: Tensor, original_image_size: tuple[int, ...]) -> None:
+    def set_torch_image(
+        self, transformed_image: Tensor, original_image_size: tuple[int, ...]
+    ) -> None:
         """Encode an image that is already resized to the frame.
 
         Parameters
@@ -140,7 +145,7 @@ class SamPredictor:
         ValueError
             If a prompt has a wrong shape, or points come without labels.
         """
-        self._check_image_set()
+        self.get_image_embedding()  # refuses before prompts are looked at
         coords, labels, boxes, mask = self._as_tensors(point_coords, point_labels, box, mask_input)
         masks, iou, low_res = self.predict_torch(
             coords, labels, boxes, mask, multimask_output, return_logits
@@ -186,11 +191,11 @@ class SamPredictor:
         RuntimeError
             If no image is set.
         """
-        self._check_image_set()
+        embedding = self.get_image_embedding()
         points = None if point_coords is None else (point_coords, point_labels)
         sparse, dense = self.model.prompt_encoder(points=points, boxes=boxes, masks=mask_input)
         low_res, iou = self.model.mask_decoder(
-            image_embeddings=self.features,
+            image_embeddings=embedding,
             image_pe=self.model.prompt_encoder.get_dense_pe(),
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
@@ -209,7 +214,8 @@ class SamPredictor:
         RuntimeError
             If no image is set.
         """
-        self._check_image_set()
+        if self.features is None:
+            raise RuntimeError("No image is set: call set_image(image) before predicting.")
         return self.features
 
     @property
@@ -220,13 +226,8 @@ class SamPredictor:
     def reset_image(self) -> None:
         """Forget the image."""
         self.is_image_set = False
-        self.features: Tensor | None = None
-        self.original_size: tuple[int, ...] | None = None
-        self.input_size: tuple[int, ...] | None = None
-
-    def _check_image_set(self) -> None:
-        if not self.is_image_set:
-            raise RuntimeError("No image is set: call set_image(image) before predicting.")
+        self.features = None
+        self.original_size = self.input_size = ()
 
     def _as_tensors(
         self,

@@ -59,9 +59,7 @@ class ResizeLongestSide:
     def apply_image_torch(self, image: Tensor) -> Tensor:
         """Resize a batch ``image`` (B, C, H, W) of floats; bilinear with antialiasing."""
         size = self.get_preprocess_shape(image.shape[2], image.shape[3], self.target_length)
-        return F.interpolate(
-            image, size, mode="bilinear", align_corners=False, antialias=True
-        )
+        return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
 
     def apply_coords_torch(self, coords: Tensor, original_size: tuple[int, ...]) -> Tensor:
         """Map a tensor of coordinates (..., 2) like :meth:`apply_coords`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -111,15 +112,17 @@ class PromptEncoder(nn.Module):
         labels = labels.unsqueeze(-1)
         embedding = self.pe_layer.forward_with_coords(coords, self.input_image_size)
         embedding = embedding.where(labels != -1, self.not_a_point_embed.weight)
-        for label, type_embedding in enumerate(self.point_embeddings[:2]):
-            embedding = embedding + type_embedding.weight * (labels == label)
+        for label in (0, 1):
+            embedding = embedding + self._type_embedding(label) * (labels == label)
         return embedding
 
     def _embed_boxes(self, boxes: Tensor) -> Tensor:
         corners = (boxes + 0.5).reshape(-1, 2, 2)
         embedding = self.pe_layer.forward_with_coords(corners, self.input_image_size)
-        first, second = self.point_embeddings[2].weight, self.point_embeddings[3].weight
-        return embedding + torch.stack([first, second], dim=1)
+        return embedding + torch.stack([self._type_embedding(2), self._type_embedding(3)], dim=1)
+
+    def _type_embedding(self, index: int) -> Tensor:
+        return cast(nn.Embedding, self.point_embeddings[index]).weight
 
     @staticmethod
     def _batch_size(

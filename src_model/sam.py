@@ -79,7 +79,8 @@ class Sam(nn.Module):
         batched_input : list of dict
             Per image: ``image`` (3, H, W), already resized to the frame; ``original_size`` (H, W);
             and, optionally, ``point_coords`` (B, N, 2) with ``point_labels`` (B, N), ``boxes``
-            (B, 4), ``mask_inputs`` (B, 1, low_res, low_res), all in the resized image's (x, y) pixels.
+            (B, 4), ``mask_inputs`` (B, 1, low_res, low_res), all in the resized image's (x, y)
+            pixels.
         multimask_output : bool
             Three masks a prompt or one.
 
@@ -119,7 +120,7 @@ class Sam(nn.Module):
         return outputs
 
     def preprocess(self, x: Tensor) -> Tensor:
-        """Normalise (..., 3, H, W) pixels on the 0-255 scale and pad to the frame, below and right."""
+        """Normalise (..., 3, H, W) pixels from 0-255 and pad to the frame, below and right."""
         x = (x - self.pixel_mean) / self.pixel_std
         size = self.image_encoder.img_size
         return F.pad(x, (0, size - x.shape[-1], 0, size - x.shape[-2]))
@@ -179,7 +180,7 @@ def build_sam(variant: str | Variant = "vit_h", checkpoint: str | Path | None = 
     return sam
 
 
-#: Builders by variant name, as SAM scripts expect: ``sam_model_registry["vit_b"](checkpoint=path)``.
+#: Builders by variant name, as scripts expect: ``sam_model_registry["vit_b"](checkpoint=path)``.
 sam_model_registry: dict[str, Callable[..., Sam]] = {
     "default": partial(build_sam, "vit_h"),
     **{name: partial(build_sam, name) for name in VARIANTS},

@@ -18,9 +18,9 @@ __all__ = ["TinyViT"]
 class TinyViT(nn.Module):
     """Hierarchical encoder of four stages; the last three work on windows of tokens.
 
-    The frame is reduced 4x by the stem and 2x after the first and the second stage, so the embedding
-    is 1/16 of the frame on a side. ``norm_head`` and ``head`` belong to TinyViT's classifier: they are
-    in the published weights and not used here.
+    The frame is reduced 4x by the stem and 2x after the first and the second stage, so the
+    embedding is 1/16 of the frame on a side. ``norm_head`` and ``head`` belong to TinyViT's
+    classifier: they are in the published weights and not used here.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class TinyViT(nn.Module):
         Tensor
             float32 (B, out_chans, image_size / 16, image_size / 16).
         """
-        x = self.patch_embed(x.to(self.patch_embed.seq[0].c.weight.dtype))
+        x = self.patch_embed(x.to(next(self.parameters()).dtype))
         for stage in self.layers:
             x = stage(x)
         return self.neck(x).float()
@@ -98,6 +98,8 @@ class ConvBN(nn.Sequential):
         conv, bn = self.c, self.bn
         if self.training:
             return bn(conv(x))
+        assert bn.running_var is not None  # for the type checker
+        assert bn.running_mean is not None
         gain = bn.weight * (bn.running_var + bn.eps).rsqrt()
         weight = conv.weight * gain.view(-1, 1, 1, 1)
         bias = bn.bias - bn.running_mean * gain
@@ -179,7 +181,9 @@ class TinyViTBlock(nn.Module):
         """Map (B, dim, H, W) to the same shape."""
         tokens = x.permute(0, 2, 3, 1)
         windows = window_partition(tokens, self.window_size)
-        tokens = tokens + window_unpartition(self.attn(windows), self.window_size, tokens.shape[1:3])
+        tokens = tokens + window_unpartition(
+            self.attn(windows), self.window_size, tokens.shape[1:3]
+        )
         tokens = self.local_conv(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return (tokens + self.mlp(tokens)).permute(0, 3, 1, 2)
 

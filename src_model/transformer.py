@@ -6,9 +6,9 @@ Cross-attention is written so that nothing of the image's size is computed twice
   values and queries of the image are computed once for the whole batch.
 * Afterwards every prompt has an image of its own, but only a handful of tokens. Projecting a token
   through the image's weight matrix, ``(q W) . x`` instead of ``q . (W x)``, gives the same logits
-  for less than half the work and without copies of the image's size. The biases of keys vanish in the
-  softmax and those of values pass through it, because its weights sum to one.
-* The position part of keys and queries depends on the weights alone, so it is shared by all prompts.
+  for less than half the work and without copies of the image's size. The biases of keys vanish in
+  the softmax and those of values pass through it, because its weights sum to one.
+* The position part of keys and queries depends on the weights alone and is shared by all prompts.
 """
 
 from __future__ import annotations
@@ -66,9 +66,7 @@ class TwoWayTransformer(nn.Module):
         queries = tokens
         for layer in self.layers:
             queries, image = layer(queries, image, tokens, image_pe)
-        attended = self.final_attn_token_to_image.tokens_to_image(
-            queries + tokens, image, image_pe
-        )
+        attended = self.final_attn_token_to_image.tokens_to_image(queries + tokens, image, image_pe)
         return self.norm_final_attn(queries + attended), image
 
 

@@ -12,8 +12,8 @@ __all__ = ["VARIANTS", "Variant", "get_variant"]
 class Variant:
     """Dimensions of one Segment Anything architecture.
 
-    The defaults are those of the paper's smallest model, vit_b. Sequences are stored as tuples, so a
-    variant read from JSON equals the one that was written.
+    The defaults are those of the paper's smallest model, vit_b. Sequences are stored as tuples, so
+    a variant read from JSON equals the one that was written.
 
     Parameters
     ----------
@@ -29,7 +29,8 @@ class Variant:
         ``image_size / patch_size`` on a side. Always 16 for ``"tiny_vit"``.
     depth, embed_dim, num_heads, mlp_ratio, window_size, global_attn_indexes
         The ViT: number of blocks, width, heads, width of the MLP relative to ``embed_dim``, side of
-        an attention window in patches, and the blocks that attend globally. Unused by ``"tiny_vit"``.
+        an attention window in patches, and the blocks that attend globally. Unused by
+        ``"tiny_vit"``.
     stage_dims, stage_depths, stage_heads, stage_windows : tuple of int
         The TinyViT: width, blocks, heads and window side of each of its four stages. The first
         stage is convolutional, so its heads and window are not used. Unused by ``"vit"``.

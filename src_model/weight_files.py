@@ -63,6 +63,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"There is no file {path}: check the path.")
+    state: Any
     if _is_safetensors(path):
         state = _read_safetensors(path)
     else:
@@ -197,9 +198,8 @@ def save_checkpoint(
         )
     tensors = {}
     for key, tensor in sam.state_dict().items():
-        if dtype is not None and tensor.is_floating_point():
-            tensor = tensor.to(dtype)
-        tensors[key] = tensor.detach().cpu().contiguous()
+        saved = tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+        tensors[key] = saved.detach().cpu().contiguous()
     metadata = {"format": "pt", _VARIANT_KEY: json.dumps(sam.variant.to_dict())}
     try:
         # Beside the target, because only within one file system a rename is all or nothing.

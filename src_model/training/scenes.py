@@ -46,12 +46,12 @@ def generate_scene(
     # One typical size a scene: a few large things or many small ones, as in real pictures.
     typical = size * np.exp(rng.uniform(np.log(0.06), np.log(0.6)))
     count = int(np.clip(rng.uniform(0.2, 0.8) * (size / typical) ** 2 / 3, 2, max_objects))
-    shapes = rng.choice(_SHAPES, size=rng.integers(1, 3))
+    shapes = rng.integers(len(_SHAPES), size=rng.integers(1, 3))
     alike = _texture(rng, size, size, textures) if rng.random() < 0.5 else None
     for label in range(1, count + 1):
         radius = max(3.0, typical * np.exp(rng.normal(0, 0.35)) / 2)
         centre = rng.uniform(0, size, 2)
-        shape = rng.choice(shapes)(rng, radius)
+        shape = _SHAPES[rng.choice(shapes)](rng, radius)
         top, left = (np.floor(centre).astype(int) - len(shape) // 2).tolist()
         rows = slice(max(0, top), min(size, top + len(shape)))
         cols = slice(max(0, left), min(size, left + len(shape)))
@@ -61,7 +61,7 @@ def generate_scene(
         if alike is not None:
             fill = alike[rows, cols] + rng.normal(0, 8, 3)
         else:
-            fill = _texture(rng, *mask.shape, textures)
+            fill = _texture(rng, mask.shape[0], mask.shape[1], textures)
         # Soft edges: an object half a pixel out of focus, as every camera gives them.
         alpha = _blur(mask.astype(float), rng.uniform(0.3, 1.5))[..., None]
         image[rows, cols] = image[rows, cols] * (1 - alpha) + fill * alpha
@@ -76,7 +76,7 @@ def _texture(
     """Return a (height, width, 3) texture on the 0-255 scale: a picture's, or colour and noise."""
     colour = rng.uniform(0, 255, 3) if rng.random() < 0.6 else np.full(3, rng.uniform(0, 255))
     if pictures and rng.random() < 0.5:
-        picture = pictures[rng.integers(len(pictures))]
+        picture = pictures[int(rng.integers(len(pictures)))]
         step = int(rng.integers(1, 4))
         picture = picture[rng.integers(step) :: step, rng.integers(step) :: step]
         rows = (np.arange(height) + rng.integers(len(picture))) % (2 * len(picture))
@@ -97,8 +97,8 @@ def _smooth_noise(
 ) -> NDArray[np.float64]:
     """Return noise of unit scale whose grains are ``grain`` pixels wide."""
     coarse = rng.normal(0, 1, (height // grain + 2, width // grain + 2))
-    noise = np.kron(coarse, np.ones((grain, grain)))[:height, :width]
-    return _blur(noise, grain / 2)
+    noise = coarse.repeat(grain, axis=0).repeat(grain, axis=1)
+    return _blur(noise[:height, :width], grain / 2)
 
 
 def _blur(image: NDArray[np.float64], radius: float) -> NDArray[np.float64]:

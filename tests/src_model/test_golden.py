@@ -1,7 +1,7 @@
 """Our network against recorded outputs: the official implementation's, and our own small ones.
 
-The small file in tests/data was recorded by `python tests/src_model/test_golden.py` after the network had
-matched the official recordings; it protects a checkout that has no ../shared.
+The small file in tests/data was recorded by `python tests/src_model/test_golden.py` after the
+network had matched the official recordings; it protects a checkout that has no ../shared.
 """
 
 from __future__ import annotations

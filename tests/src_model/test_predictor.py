@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -189,6 +191,4 @@ def test_impossible_dimensions_are_named(fields: dict, sentence: str) -> None:
 
 
 def test_a_variant_survives_json() -> None:
-    import json
-
     assert Variant(**json.loads(json.dumps(SMALL_TINY_VIT.to_dict()))) == SMALL_TINY_VIT
