@@ -1,0 +1,322 @@
+"""The command line: what may be asked for. What is done is in `napari_sam.commands`.
+
+Nothing heavy is imported before a command runs, so that help appears at once.
+"""
+
+import argparse
+import logging
+import math
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from napari_sam import __version__
+from napari_sam.errors import InputError
+from napari_sam.segment.prompts import Box, Point
+
+DEFAULT_MODEL = "vit_nano"
+
+_OVERVIEW = """\
+Find objects in images with Segment Anything: point at one, draw a box around it,
+or let it find everything.
+
+commands:
+  segment   outline objects in an image
+  demo      see it work on a bundled picture
+  models    list the models: sizes, licences, what is on disk
+"""
+
+_OVERVIEW_EXAMPLES = """\
+examples:
+  napari-sam demo
+  napari-sam segment cells.png --point 120,85 -o results
+  napari-sam segment cells.png --everything -o results
+
+napari-sam COMMAND --help explains a command.
+"""
+
+_SEGMENT = """\
+Outline objects in an image (PNG, JPEG, TIFF: grey, RGB or RGBA). Coordinates are
+rows and columns in pixels, counted from 0 at the upper left, as napari shows them.
+"""
+
+_SEGMENT_EXAMPLES = """\
+results, for IMAGE cells.png:
+  cells_labels.tif    the number of the object at each pixel, 0 where there is none
+                      (uint32); the smaller of two nested objects lies on top
+  cells_objects.csv   area, bounding box (row1, col1 exclusive), centre, predicted IoU
+                      and stability of each object, as it is in the label image
+  cells_overlay.png   the objects drawn over the image
+
+examples:
+  one object, by a click:           napari-sam segment cells.png --point 120,85 -o out
+  ... but not the one beside it:    napari-sam segment cells.png --point 120,85 \\
+                                        --point 140,90,0 -o out
+  two objects, a box around each:   napari-sam segment cells.png --box 10,20,60,80 \\
+                                        --box 90,15,130,70 -o out
+  everything:                       napari-sam segment cells.png --everything -o out
+
+8-bit images are taken as they are; others are stretched from the 1st to the 99th
+percentile, all channels alike. A fourth channel is left out.
+"""
+
+_DEMO = """\
+Segment a bundled microscopy picture with the bundled model: one click, one box,
+everything. Nothing is downloaded.
+"""
+
+_MODELS = """\
+List the models that --model knows by name, their sizes and licences, and what is
+on this disk already.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that raises `InputError`, and so speaks in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see {self.prog} --help).")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the commands and their options."""
+    parser = _Parser(
+        prog="napari-sam",
+        usage="napari-sam COMMAND ...",
+        description=_OVERVIEW,
+        epilog=_OVERVIEW_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", prog="napari-sam", help=argparse.SUPPRESS
+    )
+    options = parser.add_argument_group("options")
+    options.add_argument("-h", "--help", action="help", help="show this")
+    options.add_argument(
+        "--version",
+        action="version",
+        version=f"napari-sam {__version__}",
+        help="show the version",
+    )
+    _add_segment(commands)
+    _add_demo(commands)
+    commands.add_parser(
+        "models",
+        description=_MODELS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def _add_segment(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    parser = commands.add_parser(
+        "segment",
+        usage="napari-sam segment IMAGE (--point ... | --box ... | --everything) -o FOLDER",
+        description=_SEGMENT,
+        epilog=_SEGMENT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("image", metavar="IMAGE", type=Path, help="the image file")
+    what = parser.add_argument_group("what to segment")
+    what.add_argument(
+        "--point",
+        metavar="ROW,COL[,0]",
+        type=parse_point,
+        action="append",
+        default=[],
+        help="a point on the object, or with ,0 one beside it; all points describe one object",
+    )
+    what.add_argument(
+        "--box",
+        metavar="R0,C0,R1,C1",
+        type=parse_box,
+        action="append",
+        default=[],
+        help="two opposite corners of a box around an object; several boxes give several "
+        "objects; points refine a single box",
+    )
+    what.add_argument("--everything", action="store_true", help="find all objects")
+    how = parser.add_argument_group("with what, and where to")
+    how.add_argument(
+        "--model",
+        metavar="M",
+        default=DEFAULT_MODEL,
+        help="a name from `napari-sam models`, or a file of weights (default: %(default)s)",
+    )
+    how.add_argument(
+        "-o",
+        "--output",
+        metavar="FOLDER",
+        type=Path,
+        required=True,
+        help="folder for the results; created if absent, earlier results are replaced",
+    )
+
+
+def _add_demo(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    parser = commands.add_parser(
+        "demo",
+        description=_DEMO,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FOLDER",
+        type=Path,
+        default=Path("napari-sam-demo"),
+        help="folder for the pictures (default: %(default)s)",
+    )
+
+
+def parse_point(text: str) -> Point:
+    """Read a point.
+
+    Parameters
+    ----------
+    text : str
+        "ROW,COL" for foreground (or "ROW,COL,1"), "ROW,COL,0" for background.
+
+    Returns
+    -------
+    Point
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is neither.
+
+    Examples
+    --------
+    >>> parse_point("12,34.5,0")
+    Point(row=12.0, col=34.5, foreground=False)
+    """
+    numbers = _numbers(text)
+    if len(numbers) not in (2, 3) or (len(numbers) == 3 and numbers[2] not in (0, 1)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not ROW,COL or ROW,COL,0 such as 120,85 or 120,85,0"
+        )
+    return Point(numbers[0], numbers[1], foreground=numbers[2:] != [0.0])
+
+
+def parse_box(text: str) -> Box:
+    """Read a box.
+
+    Parameters
+    ----------
+    text : str
+        "R0,C0,R1,C1": two opposite corners, in any order.
+
+    Returns
+    -------
+    Box
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is not.
+
+    Examples
+    --------
+    >>> parse_box("30,40,10,20")
+    Box(row0=10.0, col0=20.0, row1=30.0, col1=40.0)
+    """
+    numbers = _numbers(text)
+    if len(numbers) != 4:
+        raise argparse.ArgumentTypeError(f"{text!r} is not R0,C0,R1,C1 such as 10,20,60,80")
+    return Box(*numbers)
+
+
+def _numbers(text: str) -> list[float]:
+    """Read finite numbers with commas between them; none if anything else is there."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        return []
+    return numbers if all(map(math.isfinite, numbers)) else []
+
+
+def _attach_negative(arguments: Sequence[str]) -> list[str]:
+    """Join "--point -3,5" to "--point=-3,5", which argparse would take for two options."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in ("--point", "--box") and re.match(r"-[\d.]", argument):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        As on the command line, without the program's name; by default those of this process.
+
+    Returns
+    -------
+    int
+        0 if all went well, 2 for bad input (told in one sentence on stderr), 130 if interrupted.
+        A bug shows its traceback.
+    """
+    parser = build_parser()
+    try:
+        options = parser.parse_args(
+            _attach_negative(sys.argv[1:] if arguments is None else arguments)
+        )
+        if options.command is None:
+            parser.print_help()
+            return 2
+        _dispatch(options)
+    except InputError as error:
+        sentence = " ".join(str(error).split())
+        print(f"napari-sam: {sentence}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nnapari-sam: stopped.", file=sys.stderr)
+        return 130
+    except SystemExit as done:  # how argparse ends after --help and --version
+        return int(done.code or 0)
+    return 0
+
+
+def _dispatch(options: argparse.Namespace) -> None:
+    if options.command == "models":
+        from napari_sam.commands import models
+
+        models.run()
+        return
+    # tifffile logs what it also raises; with a handler, logging does not print it.
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())
+    if options.command == "demo":
+        from napari_sam.commands import demo
+
+        demo.run(options.output)
+    else:
+        from napari_sam.commands import segment
+
+        segment.run(
+            options.image,
+            points=options.point,
+            boxes=options.box,
+            everything=options.everything,
+            model_name=options.model,
+            folder=options.output,
+        )
+
+
+def run() -> NoReturn:
+    """Run the command of this process's command line, and end the process."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

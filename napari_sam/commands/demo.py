@@ -1,0 +1,120 @@
+"""`napari-sam demo`: one click, one box, everything, on a picture that comes with the package."""
+
+import json
+import time
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_sam.commands.running import count, load, progress_bar
+from napari_sam.files.images import read_image, to_rgb_uint8
+from napari_sam.files.outputs import check_output_folder, write_results
+from napari_sam.overlay import draw_overlay
+from napari_sam.segment.image import segment_everything, segment_prompts
+from napari_sam.segment.objects import paint_labels
+from napari_sam.segment.prompts import Box, Point, Prompt
+
+if TYPE_CHECKING:
+    from src_model import Sam
+
+MODEL = "vit_nano"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A bundled picture and prompts that go with it.
+
+    Attributes
+    ----------
+    title : str
+        What is to be seen, in a few words.
+    image : ndarray
+        uint8 RGB, shape (row, col, 3).
+    click : Point
+        A point on an object.
+    box : Box
+        Around another.
+    """
+
+    title: str
+    image: np.ndarray
+    click: Point
+    box: Box
+
+
+def load_sample() -> Sample:
+    """Read the bundled picture and its prompts."""
+    folder = files("napari_sam") / "samples"
+    facts = json.loads((folder / "sample.json").read_text(encoding="utf-8"))
+    with as_file(folder / facts["image"]) as path:
+        image = to_rgb_uint8(read_image(path))
+    return Sample(facts["title"], image, Point(*facts["click"]), Box(*facts["box"]))
+
+
+def run(folder: Path) -> None:
+    """Load the small model, segment the sample in three ways, and say where the pictures are.
+
+    Parameters
+    ----------
+    folder : Path
+        For the results; created if absent.
+
+    Raises
+    ------
+    InputError
+        If nothing can be written there.
+    """
+    check_output_folder(folder)
+    start = time.perf_counter()
+    model = load(MODEL)
+    print(f"Loaded {MODEL} in {time.perf_counter() - start:.1f} s.")
+    for overlay in segment_sample(model, load_sample(), folder):
+        print(f"  {overlay}")
+
+
+def segment_sample(model: "Sam", sample: Sample, folder: Path) -> list[Path]:
+    """Segment a sample with its click, with its box, and everything.
+
+    Parameters
+    ----------
+    model : Sam
+        The network.
+    sample : Sample
+        Picture and prompts.
+    folder : Path
+        For labels, table and overlay of each.
+
+    Returns
+    -------
+    list of Path
+        The overlays.
+    """
+    rows, cols = sample.image.shape[:2]
+    print(f"The picture: {sample.title} ({rows} rows, {cols} columns).")
+    click, box = sample.click, sample.box
+    tasks = {
+        "click": (f"one click at row {click.row:g}, column {click.col:g}", [Prompt((click,))]),
+        "box": (
+            f"one box from {box.row0:g},{box.col0:g} to {box.row1:g},{box.col1:g}",
+            [Prompt(box=box)],
+        ),
+        "everything": ("everything, no prompt at all", []),
+    }
+    overlays = []
+    for name, (what, prompts) in tasks.items():
+        start = time.perf_counter()
+        if prompts:
+            candidates = segment_prompts(model, sample.image, prompts)
+        else:
+            with progress_bar("clicks") as progress:
+                candidates = segment_everything(model, sample.image, progress)
+        seconds = time.perf_counter() - start
+        labels, objects = paint_labels(candidates, (rows, cols))
+        overlay = draw_overlay(sample.image, labels, prompts)
+        overlays.append(write_results(folder, name, labels, objects, overlay)[2])
+        print(f"  {what}: {count(objects)} in {seconds:.1f} s")
+    print("Look at the pictures (labels and tables of objects lie beside them):")
+    return overlays

@@ -1,0 +1,58 @@
+"""`napari-sam models`: what there is, what it costs, what is here."""
+
+from functools import cache
+
+import torch
+
+from src_model import build_sam
+from src_model.checkpoints import cache_directory, list_checkpoints
+
+
+def run() -> None:
+    """Print a table of all known checkpoints."""
+    rows = [("NAME", "SIZE", "ON DISK", "WHAT IT IS", "LICENCE")]
+    for status in list_checkpoints():
+        checkpoint = status.checkpoint
+        size = status.bytes_on_disk or checkpoint.size
+        rows.append(
+            (
+                checkpoint.name,
+                readable_size(size) if size else f"~{readable_size(_expected(checkpoint.variant))}",
+                _whereabouts(checkpoint.url is None, status.bytes_on_disk, status.bytes_partial),
+                checkpoint.description,
+                checkpoint.licence,
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        print("  ".join([*cells, row[-1]]))
+    print()
+    print(f"Models are downloaded on first use, to {cache_directory()}.")
+    print("Any other file of weights is used with --model PATH.")
+
+
+def readable_size(size: float) -> str:
+    """Write a number of bytes as a person reads it.
+
+    Examples
+    --------
+    >>> readable_size(375_042_383), readable_size(2.56e9)
+    ('375 MB', '2.6 GB')
+    """
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def _whereabouts(bundled: bool, on_disk: int, partial: int) -> str:
+    if on_disk:
+        return "bundled" if bundled else "yes"
+    if partial:
+        return f"{readable_size(partial)} of it"
+    return "missing" if bundled else "no"
+
+
+@cache
+def _expected(variant: str) -> int:
+    """Bytes of a variant's weights in float32, as the published files hold them."""
+    with torch.device("meta"):
+        return sum(4 * weights.numel() for weights in build_sam(variant).parameters())

@@ -1,0 +1,114 @@
+"""What the commands share: loading a model, and telling how far things are."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from napari_sam.errors import InputError
+from napari_sam.segment.objects import SegmentedObject
+
+if TYPE_CHECKING:
+    from src_model import Sam
+
+ROWS_SHOWN = 10
+
+
+def load(name_or_path: str) -> "Sam":
+    """Load a model for a command.
+
+    Parameters
+    ----------
+    name_or_path : str
+        As `src_model.load_model` takes it.
+
+    Returns
+    -------
+    Sam
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or its file is not to be had or not usable.
+    """
+    from src_model import load_model
+    from src_model.errors import CheckpointError
+
+    try:
+        return load_model(name_or_path)
+    except CheckpointError as error:
+        raise InputError(str(error)) from error
+
+
+@contextmanager
+def progress_bar(unit: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a progress bar on stderr while the block runs, if a person is watching.
+
+    Parameters
+    ----------
+    unit : str
+        What is counted.
+
+    Yields
+    ------
+    callable or None
+        To be called with the number done and the number of all; None where stderr is no terminal.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with tqdm(unit=f" {unit}", leave=False) as bar:
+
+        def update(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield update
+
+
+def describe(objects: Sequence[SegmentedObject]) -> str:
+    """Set the most important columns of the table of objects as text.
+
+    Parameters
+    ----------
+    objects : sequence of SegmentedObject
+        The first `ROWS_SHOWN` are set.
+
+    Returns
+    -------
+    str
+        Lines with an indent; empty if there is no object.
+
+    Examples
+    --------
+    >>> print(describe([SegmentedObject(1, "point", 9, (0, 0, 3, 3), (1.0, 1.0), 0.91, 0.9)]))
+      id  prompt      area px  centre row,col  predicted IoU  stability
+       1  point             9             1,1           0.91       0.90
+    """
+    if not objects:
+        return ""
+    lines = ["  id  prompt      area px  centre row,col  predicted IoU  stability"]
+    for found in objects[:ROWS_SHOWN]:
+        centre = ",".join(f"{position:.0f}" for position in found.centroid)
+        lines.append(
+            f"{found.id:4}  {found.prompt:10}{found.area:9}{centre:>16}"
+            f"{found.predicted_iou:15.2f}{found.stability:11.2f}"
+        )
+    if len(objects) > ROWS_SHOWN:
+        lines.append(f"   ... and {len(objects) - ROWS_SHOWN} more in the table")
+    return "\n".join(lines)
+
+
+def count(objects: Sequence[SegmentedObject]) -> str:
+    """Say how many objects there are.
+
+    Examples
+    --------
+    >>> count([])
+    'no object'
+    """
+    if len(objects) == 1:
+        return "1 object"
+    return f"{len(objects) or 'no'} object{'s' if objects else ''}"

@@ -1,0 +1,1 @@
+"""From prompts, or from none, to objects on a picture."""

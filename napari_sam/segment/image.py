@@ -1,0 +1,137 @@
+"""Segment one picture that fits into memory: with prompts, or everything in it."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from napari_sam.segment.objects import Candidate, cut_candidate
+from napari_sam.segment.prompts import Prompt, check_prompt
+
+if TYPE_CHECKING:
+    from src_model import Sam
+    from src_model.rle import Rle
+
+STABILITY_OFFSET = 1.0
+"""Distance in logits of the two thresholds whose masks are compared."""
+
+
+def segment_prompts(model: "Sam", image: np.ndarray, prompts: Sequence[Prompt]) -> list[Candidate]:
+    """Find the object that each prompt means.
+
+    A single click is ambiguous: of the three masks offered, the one with the best predicted IoU
+    is taken. Several points, or a box, say enough: the network's single-mask output answers.
+
+    Parameters
+    ----------
+    model : Sam
+        The network.
+    image : ndarray
+        uint8 RGB, shape (row, col, 3).
+    prompts : sequence of Prompt
+        One for each object; they share one run of the image encoder.
+
+    Returns
+    -------
+    list of Candidate
+        In the order of the prompts; a mask may be empty.
+
+    Raises
+    ------
+    InputError
+        As `check_prompt`.
+    """
+    from src_model import SamPredictor
+
+    for prompt in prompts:
+        check_prompt(prompt, image.shape[:2])
+    predictor = SamPredictor(model)
+    predictor.set_image(image)
+    candidates = []
+    for prompt in prompts:
+        xy = np.array([(point.col, point.row) for point in prompt.points], dtype=np.float32)
+        box = prompt.box
+        logits, ious, _ = predictor.predict(
+            point_coords=xy if prompt.points else None,
+            point_labels=np.array([int(point.foreground) for point in prompt.points])
+            if prompt.points
+            else None,
+            box=None if box is None else np.array([box.col0, box.row0, box.col1, box.row1]),
+            multimask_output=prompt.kind == "point",
+            return_logits=True,
+        )
+        best = int(np.argmax(ious))
+        candidates.append(
+            cut_candidate(
+                logits[best] > model.mask_threshold,
+                float(ious[best]),
+                mask_stability(logits[best], model.mask_threshold),
+                prompt.kind,
+            )
+        )
+    return candidates
+
+
+def segment_everything(
+    model: "Sam", image: np.ndarray, progress: Callable[[int, int], object] | None = None
+) -> list[Candidate]:
+    """Find all objects of a picture with a grid of clicks.
+
+    Parameters
+    ----------
+    model : Sam
+        The network.
+    image : ndarray
+        uint8 RGB, shape (row, col, 3).
+    progress : callable, optional
+        Called with the number of clicks done and of all clicks.
+
+    Returns
+    -------
+    list of Candidate
+        By decreasing predicted IoU; their prompt is "grid".
+    """
+    from src_model import SamAutomaticMaskGenerator
+    from src_model.rle import rle_to_mask
+
+    generator = SamAutomaticMaskGenerator(model, output_mode="uncompressed_rle")
+    candidates = [
+        cut_candidate(
+            rle_to_mask(cast("Rle", record["segmentation"])),
+            record["predicted_iou"],
+            record["stability_score"],
+            "grid",
+        )
+        for record in generator.generate(image, progress=progress)
+    ]
+    return sorted(candidates, key=lambda candidate: -candidate.predicted_iou)
+
+
+def mask_stability(logits: np.ndarray, threshold: float = 0.0) -> float:
+    """Compare the masks cut a little above and a little below the threshold.
+
+    Parameters
+    ----------
+    logits : ndarray
+        Of one mask, any shape.
+    threshold : float
+        The logit above which a pixel belongs to the mask.
+
+    Returns
+    -------
+    float
+        Their IoU; 0 where both are empty.
+
+    References
+    ----------
+    .. [1] Kirillov et al., "Segment Anything", 2023, appendix B.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mask_stability(np.array([-5.0, 0.5, 5.0]))
+    0.5
+    """
+    inner = np.count_nonzero(logits > threshold + STABILITY_OFFSET)
+    outer = np.count_nonzero(logits > threshold - STABILITY_OFFSET)
+    return float(inner / outer) if outer else 0.0

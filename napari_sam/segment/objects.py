@@ -1,0 +1,172 @@
+"""Candidates painted into one label map, and what is known of each object in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A mask offered for a prompt.
+
+    Only the part of the picture that the mask covers is kept, so that hundreds of them on a large
+    picture stay small.
+
+    Attributes
+    ----------
+    row, col : int
+        Where the upper left pixel of `mask` lies in the picture.
+    mask : ndarray
+        bool, shape (row, col), cut to the bounding box; (0, 0) for an empty mask.
+    predicted_iou : float
+        The network's guess of how well the mask fits.
+    stability : float
+        IoU of the masks cut from the logits 1 above and 1 below the threshold.
+    prompt : str
+        The kind of prompt: "point", "points", "box", "box+points" or "grid".
+    """
+
+    row: int
+    col: int
+    mask: np.ndarray
+    predicted_iou: float
+    stability: float
+    prompt: str
+
+    @property
+    def area(self) -> int:
+        """Number of pixels."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def region(self) -> tuple[slice, slice]:
+        """The part of the picture that `mask` covers."""
+        rows, cols = self.mask.shape
+        return slice(self.row, self.row + rows), slice(self.col, self.col + cols)
+
+
+@dataclass(frozen=True)
+class SegmentedObject:
+    """An object of a label map: one row of the table.
+
+    Attributes
+    ----------
+    id : int
+        Its value in the label map.
+    prompt : str
+        What it was found with, as in `Candidate`.
+    area : int
+        Pixels that carry the id.
+    bbox : tuple of int
+        (row0, col0, row1, col1), the last row and column plus one as in
+        `skimage.measure.regionprops`.
+    centroid : tuple of float
+        (row, col), the mean position of its pixels.
+    predicted_iou, stability : float
+        As in `Candidate`.
+    """
+
+    id: int
+    prompt: str
+    area: int
+    bbox: tuple[int, int, int, int]
+    centroid: tuple[float, float]
+    predicted_iou: float
+    stability: float
+
+
+def cut_candidate(
+    mask: np.ndarray, predicted_iou: float, stability: float, prompt: str
+) -> Candidate:
+    """Make a candidate of a mask as large as the picture.
+
+    Parameters
+    ----------
+    mask : ndarray
+        bool, shape (row, col).
+    predicted_iou, stability : float
+        Its scores.
+    prompt : str
+        The kind of prompt.
+
+    Returns
+    -------
+    Candidate
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mask = np.zeros((5, 5), dtype=bool)
+    >>> mask[1:3, 2] = True
+    >>> found = cut_candidate(mask, 0.9, 0.8, "point")
+    >>> found.row, found.col, found.mask.shape, found.area
+    (1, 2, (2, 1), 2)
+    """
+    rows = np.flatnonzero(mask.any(axis=1))
+    cols = np.flatnonzero(mask.any(axis=0))
+    if rows.size == 0:
+        return Candidate(0, 0, np.zeros((0, 0), dtype=bool), predicted_iou, stability, prompt)
+    cut = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1].copy()
+    return Candidate(int(rows[0]), int(cols[0]), cut, predicted_iou, stability, prompt)
+
+
+def paint_labels(
+    candidates: Sequence[Candidate], shape: tuple[int, int]
+) -> tuple[np.ndarray, list[SegmentedObject]]:
+    """Paint candidates into one label map.
+
+    Where they overlap, the smaller one lies on top, so that a nested object (a nucleus in its
+    cell) stays visible. The numbers follow the order of the candidates; one of which nothing is
+    visible gets none.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        In the order in which they are to be numbered.
+    shape : tuple of int
+        Rows and columns of the picture.
+
+    Returns
+    -------
+    labels : ndarray
+        uint32, shape (row, col); 0 is background.
+    objects : list of SegmentedObject
+        In the order of their ids 1, 2, …; area, box and centroid are those of the visible pixels,
+        so that they agree with the label map.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> cell = Candidate(0, 0, np.ones((1, 5), dtype=bool), 0.9, 0.9, "grid")
+    >>> nucleus = Candidate(0, 2, np.ones((1, 2), dtype=bool), 0.8, 0.8, "grid")
+    >>> labels, objects = paint_labels([cell, nucleus], (1, 6))
+    >>> labels
+    array([[1, 1, 2, 2, 1, 0]], dtype=uint32)
+    >>> objects[0].area, objects[0].bbox, objects[0].centroid
+    (3, (0, 0, 1, 5), (0.0, 1.6666666666666667))
+    """
+    drawn = np.zeros(shape, dtype=np.uint32)
+    for number in sorted(range(len(candidates)), key=lambda i: -candidates[i].area):
+        candidate = candidates[number]
+        drawn[candidate.region][candidate.mask] = number + 1
+    objects: list[SegmentedObject] = []
+    renumbered = np.zeros(len(candidates) + 1, dtype=np.uint32)
+    for number, candidate in enumerate(candidates, start=1):
+        rows, cols = np.nonzero(drawn[candidate.region] == number)
+        if rows.size == 0:
+            continue
+        rows, cols = rows + candidate.row, cols + candidate.col
+        renumbered[number] = len(objects) + 1
+        objects.append(
+            SegmentedObject(
+                id=len(objects) + 1,
+                prompt=candidate.prompt,
+                area=int(rows.size),
+                bbox=(int(rows.min()), int(cols.min()), int(rows.max()) + 1, int(cols.max()) + 1),
+                centroid=(float(rows.mean()), float(cols.mean())),
+                predicted_iou=candidate.predicted_iou,
+                stability=candidate.stability,
+            )
+        )
+    return renumbered[drawn], objects
