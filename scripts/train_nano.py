@@ -29,6 +29,7 @@ from src_model.checkpoints import save_checkpoint
 from src_model.sam import Sam, build_sam
 from src_model.training.losses import best_mask_loss
 from src_model.training.scenes import generate_scene
+from src_model.transformer import CrossAttention
 
 PICTURES = (
     "astronaut",
@@ -189,10 +190,11 @@ class Samples(torch.utils.data.IterableDataset):
                 # Objects large in the frame first; whole images more and more often later.
                 progress = min(1.0, index / self.zoom_steps)
                 whole = rng.random() < 0.65 * progress
-                zoom = 1.0 if whole else rng.uniform(1, 4 - 1.5 * progress)
+                zoom = 1.0 if whole else rng.uniform(2 - progress, 6 - 3.5 * progress)
                 image, labels = nuclei_frame(rng, *pairs[rng.integers(len(pairs))], zoom)
             else:
-                image, labels = generate_scene(rng, FRAME, pictures)
+                smallest = max(0.06, 0.25 - 0.3 * index / self.zoom_steps)
+                image, labels = generate_scene(rng, FRAME, pictures, object_size=(smallest, 0.6))
             image, labels = augment(rng, image, labels)
             pad = ((0, FRAME - labels.shape[0]), (0, FRAME - labels.shape[1]))
             labels = np.pad(labels, pad)
@@ -289,12 +291,30 @@ def image_loss(
     return loss, figures
 
 
+def attend_to_positions(sam: Sam) -> None:
+    """Start with cross-attention that looks where the prompt is.
+
+    Keys and queries begin with the same projection, so their product is the similarity of
+    positions. From independent random projections the decoder takes hundreds of steps to notice
+    the prompt.
+    """
+    with torch.no_grad():
+        for embedding in sam.prompt_encoder.point_embeddings:
+            embedding.weight.mul_(0.1)
+        sam.prompt_encoder.no_mask_embed.weight.mul_(0.1)
+        for module in sam.mask_decoder.modules():
+            if isinstance(module, CrossAttention):
+                module.q_proj.weight.mul_(2.5)
+                module.k_proj.weight.copy_(module.q_proj.weight)
+
+
 class Trainer:
     """Model in bfloat16 with float32 master weights, their moving average, and the optimiser."""
 
     def __init__(self, lr: float) -> None:
         torch.manual_seed(0)
         self.sam = build_sam("vit_nano").train()
+        attend_to_positions(self.sam)
         self.head = DenseHead(self.sam.variant.out_chans)
         self.modules = nn.ModuleDict({"sam": self.sam, "head": self.head})
         self.master = {k: p.detach().clone() for k, p in self.modules.named_parameters()}
@@ -373,7 +393,7 @@ def train(args: argparse.Namespace) -> None:
     if checkpoint.exists():
         trainer.load(checkpoint)
         print(f"going on at step {trainer.step_count}", flush=True)
-    samples = Samples(args.nuclei, zoom_steps=6000, start=trainer.step_count * args.images)
+    samples = Samples(args.nuclei, zoom_steps=5000, start=trainer.step_count * args.images)
     loader = iter(
         torch.utils.data.DataLoader(samples, args.images, num_workers=1, prefetch_factor=4)
     )

@@ -105,22 +105,15 @@ class Block(nn.Module):
         self.attn = Attention(dim, num_heads, window_size or grid_size)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MLPBlock(dim, int(dim * mlp_ratio))
-        self.window_size = window_size
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, dim) to the same shape."""
-        attended = self.norm1(x)
-        if self.window_size:
-            windows = window_partition(attended, self.window_size)
-            attended = window_unpartition(self.attn(windows), self.window_size, x.shape[1:3])
-        else:
-            attended = self.attn(attended)
-        x = x + attended
+        x = x + self.attn(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
 
 class Attention(nn.Module):
-    """Multi-head attention over a square grid with decomposed relative positions.
+    """Multi-head attention in square windows with decomposed relative positions.
 
     The logit of a query at (row, col) for a key at (row', col') is
     ``q . k / sqrt(d) + q . rel_pos_h[row - row'] + q . rel_pos_w[col - col']``.
@@ -132,7 +125,7 @@ class Attention(nn.Module):
     num_heads : int
         Number of heads.
     size : int
-        Side of the grid in patches.
+        Side of a window in patches; that of the whole grid for global attention.
     """
 
     def __init__(self, dim: int, num_heads: int, size: int) -> None:
@@ -146,17 +139,19 @@ class Attention(nn.Module):
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * size - 1, head_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, size, size, dim) to the same shape."""
-        batch, size, _, dim = x.shape
-        qkv = self.qkv(x).view(batch, size * size, 3, self.num_heads, dim // self.num_heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, size * size, head_dim)
+        """Map (B, H, W, dim) to the same shape."""
+        windows = window_partition(x, self.size)
+        qkv = self.qkv(windows).flatten(1, 2).unflatten(2, (3, self.num_heads, -1))
+        # Each (windows, heads, size * size, head_dim).
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         bias_h, bias_w = self._position_bias(q)
         # Wide heads are nearly free for the matrix units behind bfloat16 and for GPUs; for plain
         # float32 arithmetic they are not.
         blockwise = q.dtype == torch.float32 and q.device.type == "cpu"
         attend = _attend_in_blocks if blockwise else _attend_with_wide_heads
         out = attend(q, k, v, bias_h, bias_w)
-        return self.proj(out.transpose(1, 2).reshape(batch, size, size, dim))
+        out = out.transpose(1, 2).reshape(windows.shape)
+        return self.proj(window_unpartition(out, self.size, x.shape[1:3]))
 
     def _position_bias(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """Return q . rel_pos for every key row and every key column.

@@ -172,7 +172,6 @@ class TinyViTBlock(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, window_size: int) -> None:
         super().__init__()
-        self.window_size = window_size
         self.attn = WindowAttention(dim, num_heads, window_size)
         self.local_conv = ConvBN(dim, dim, 3, groups=dim)
         self.mlp = PreNormMLP(dim, 4 * dim)
@@ -180,16 +179,13 @@ class TinyViTBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, dim, H, W) to the same shape."""
         tokens = x.permute(0, 2, 3, 1)
-        windows = window_partition(tokens, self.window_size)
-        tokens = tokens + window_unpartition(
-            self.attn(windows), self.window_size, tokens.shape[1:3]
-        )
+        tokens = tokens + self.attn(tokens)
         tokens = self.local_conv(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return (tokens + self.mlp(tokens)).permute(0, 3, 1, 2)
 
 
 class WindowAttention(nn.Module):
-    """Multi-head attention in one window with a learned bias per distance.
+    """Multi-head attention in square windows with a learned bias per distance.
 
     ``attention_biases`` holds, for each head, one number per (|row - row'|, |col - col'|).
     """
@@ -204,12 +200,14 @@ class WindowAttention(nn.Module):
         self.attention_biases = nn.Parameter(torch.zeros(num_heads, size * size))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, size, size, dim) to the same shape."""
-        batch, size, _, dim = x.shape
-        qkv = self.qkv(self.norm(x)).view(batch, size * size, self.num_heads, 3, -1)
-        q, k, v = qkv.permute(3, 0, 2, 1, 4).unbind(0)  # each (B, heads, size * size, head_dim)
+        """Map (B, H, W, dim) to the same shape."""
+        windows = window_partition(x, self.size)
+        qkv = self.qkv(self.norm(windows)).flatten(1, 2).unflatten(2, (self.num_heads, 3, -1))
+        # Each (windows, heads, size * size, head_dim).
+        q, k, v = qkv.permute(3, 0, 2, 1, 4).unbind(0)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=self._bias())
-        return self.proj(out.transpose(1, 2).reshape(batch, size, size, dim))
+        out = out.transpose(1, 2).reshape(windows.shape)
+        return self.proj(window_unpartition(out, self.size, x.shape[1:3]))
 
     def _bias(self) -> Tensor:
         """Return the bias of every pair of positions, (1, heads, size * size, size * size)."""

@@ -15,6 +15,7 @@ def generate_scene(
     size: int,
     textures: Sequence[NDArray[np.uint8]] = (),
     max_objects: int = 40,
+    object_size: tuple[float, float] = (0.06, 0.6),
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """Draw ellipses, blobs, polygons, rings and thin curves over each other.
 
@@ -28,6 +29,8 @@ def generate_scene(
         Pictures to cut natural textures from; without any, only gradients and noise are used.
     max_objects : int
         At most this many objects are drawn.
+    object_size : tuple of float
+        Smallest and largest typical size of a scene's objects, as fractions of its side.
 
     Returns
     -------
@@ -44,7 +47,7 @@ def generate_scene(
     image = _texture(rng, size, size, textures)
     labels = np.zeros((size, size), np.int32)
     # One typical size a scene: a few large things or many small ones, as in real pictures.
-    typical = size * np.exp(rng.uniform(np.log(0.06), np.log(0.6)))
+    typical = size * np.exp(rng.uniform(*np.log(object_size)))
     count = int(np.clip(rng.uniform(0.2, 0.8) * (size / typical) ** 2 / 3, 2, max_objects))
     shapes = rng.integers(len(_SHAPES), size=rng.integers(1, 3))
     alike = _texture(rng, size, size, textures) if rng.random() < 0.5 else None
