@@ -94,6 +94,16 @@ def test_network_equals_the_official_one(shared: Path, name: str) -> None:
             assert (masks == expected_masks.reshape(masks.shape)).mean() >= 0.999
 
 
+def test_bfloat16_keeps_the_official_embedding(shared: Path) -> None:
+    folder = shared / "golden" / "vit_b_seed11"
+    golden = np.load(folder / "outputs.npz")["embedding"]
+    sam = load_seeded_weights(build_sam("vit_b")).set_precision(torch.bfloat16)
+    predictor = SamPredictor(sam)
+    predictor.set_image(io.imread(folder / "image.png")[..., :3])
+    ours = predictor.get_image_embedding()[:, ::8].numpy()
+    assert np.corrcoef(ours.ravel(), golden.ravel())[0, 1] > 0.999
+
+
 @pytest.mark.parametrize("name", ["tiny", "vit_b", "vit_l", "vit_h", "vit_t"])
 def test_keys_and_shapes_are_the_official_ones(shared: Path, name: str) -> None:
     shapes = json.loads((shared / "golden" / "state_dict_shapes.json").read_text())[name]
