@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .layers import LayerNorm2d
-from .transformer import TwoWayTransformer
+from .transformer import ImageProjection, TwoWayTransformer
 from .variants import Variant
 
 __all__ = ["MaskDecoder"]
@@ -94,7 +94,9 @@ class MaskDecoder(nn.Module):
         # Without mask prompts the dense embedding repeats one prompt's, and the image stays shared.
         if len(dense) > 1 and dense.stride(0) == 0:
             dense = dense[:1]
-        image = image + dense.to(dtype)
+        image = (image + dense.to(dtype)).flatten(2).transpose(1, 2).contiguous()
+        image_pe = image_pe.flatten(2).transpose(1, 2)
+        projections = self.transformer.project_image(image, image_pe)
         batch = len(sparse)
         chunk = batch
         if not torch.is_grad_enabled() and image.device.type == "cpu":
@@ -102,24 +104,29 @@ class MaskDecoder(nn.Module):
         outputs = [
             self._decode(
                 image if len(image) == 1 else image[i : i + chunk],
-                image_pe,
+                projections,
                 sparse[i : i + chunk],
                 multimask_output,
             )
             for i in range(0, batch, chunk)
         ]
-        masks, iou = zip(*outputs, strict=True)
-        return torch.cat(masks), torch.cat(iou)
+        masks, iou = (torch.cat(parts) for parts in zip(*outputs, strict=True))
+        height, width = image_embeddings.shape[2:]
+        masks = masks.view(batch, height, width, 2, 2, 2, 2, -1).permute(0, 7, 1, 3, 5, 2, 4, 6)
+        return masks.reshape(batch, -1, 4 * height, 4 * width), iou
 
     def _decode(
-        self, image: Tensor, image_pe: Tensor, sparse: Tensor, multimask_output: bool
+        self,
+        image: Tensor,
+        projections: list[ImageProjection],
+        sparse: Tensor,
+        multimask_output: bool,
     ) -> tuple[Tensor, Tensor]:
-        batch, (height, width) = len(sparse), image.shape[2:]
+        """Decode a chunk of prompts; masks come as from :meth:`_upscale`."""
+        batch = len(sparse)
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(batch, -1, -1), sparse], dim=1)
-        tokens, pixels = self.transformer(
-            image.flatten(2).transpose(1, 2), image_pe.flatten(2).transpose(1, 2), tokens
-        )
+        tokens, pixels = self.transformer(image, projections, tokens)
         wanted = slice(1, None) if multimask_output else slice(0, 1)
         mask_tokens = tokens[:, 1 : 1 + self.num_mask_tokens][:, wanted]
         filters = torch.stack(
@@ -129,11 +136,8 @@ class MaskDecoder(nn.Module):
             ],
             dim=2,
         )  # (B, C / 8, masks)
-        masks = self._upscale(pixels, filters)
-        masks = masks.view(batch, height, width, 2, 2, 2, 2, -1)
-        masks = masks.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(batch, -1, 4 * height, 4 * width)
         iou = self.iou_prediction_head(tokens[:, 0])[:, wanted]
-        return masks.float(), iou.float()
+        return self._upscale(pixels, filters).float(), iou.float()
 
     def _upscale(self, pixels: Tensor, filters: Tensor) -> Tensor:
         """Upscale (B, N, C) four times on a side and apply the ``filters`` (B, C / 8, masks).

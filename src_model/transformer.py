@@ -9,9 +9,14 @@ Cross-attention is written so that nothing of the image's size is computed twice
   for less than half the work and without copies of the image's size. The biases of keys vanish in
   the softmax and those of values pass through it, because its weights sum to one.
 * The position part of keys and queries depends on the weights alone and is shared by all prompts.
+
+What prompts share is computed once, by :meth:`TwoWayTransformer.project_image`, however many
+batches of prompts then follow.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +24,29 @@ from torch.nn import functional as F
 
 from .layers import MLPBlock
 
-__all__ = ["Attention", "TwoWayAttentionBlock", "TwoWayTransformer"]
+__all__ = ["Attention", "ImageProjection", "TwoWayAttentionBlock", "TwoWayTransformer"]
+
+
+@dataclass(frozen=True)
+class ImageProjection:
+    """What one layer's cross-attention computes from the image alone, per head.
+
+    While prompts share the image (``values`` is given), it is of the image; otherwise ``keys`` and
+    ``queries`` are of its positions only.
+
+    Parameters
+    ----------
+    keys : Tensor
+        (heads, N, head_dim), for tokens that look at the image.
+    values : Tensor or None
+        (heads, N, head_dim), likewise.
+    queries : Tensor or None
+        (heads, head_dim, N), for positions that look at tokens; the last attention has none.
+    """
+
+    keys: Tensor
+    values: Tensor | None = None
+    queries: Tensor | None = None
 
 
 class TwoWayTransformer(nn.Module):
@@ -44,15 +71,33 @@ class TwoWayTransformer(nn.Module):
         self.final_attn_token_to_image = CrossAttention(embedding_dim, num_heads)
         self.norm_final_attn = nn.LayerNorm(embedding_dim)
 
-    def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def project_image(self, image: Tensor, image_pe: Tensor) -> list[ImageProjection]:
+        """Compute what all prompts share, for each layer and the last attention.
+
+        ``image`` is (1, N, C) when all prompts share the image, else (B, N, C); ``image_pe``, the
+        encoding of its positions, is (1, N, C).
+        """
+        pe = image_pe[0]
+        shared = image[0] if len(image) == 1 else None
+        projections = []
+        for layer in self.layers:
+            assert isinstance(layer, TwoWayAttentionBlock)  # for the type checker
+            projections.append(layer.project_image(shared, pe))
+            shared = None  # after its first layer every prompt has an image of its own
+        last = self.final_attn_token_to_image
+        return [*projections, ImageProjection(last.image_heads(pe, last.k_proj))]
+
+    def forward(
+        self, image: Tensor, projections: list[ImageProjection], tokens: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Let tokens and image attend to each other.
 
         Parameters
         ----------
         image : Tensor
             (1, N, C) when all prompts share the image, else (B, N, C); N positions.
-        image_pe : Tensor
-            (1, N, C) encoding of the positions.
+        projections : list of ImageProjection
+            From :meth:`project_image`.
         tokens : Tensor
             (B, T, C) output and prompt tokens.
 
@@ -61,12 +106,14 @@ class TwoWayTransformer(nn.Module):
         tokens : Tensor
             (B, T, C).
         image : Tensor
-            (B, N, C); (1, N, C) only if the transformer has no layers.
+            (B, N, C).
         """
         queries = tokens
-        for layer in self.layers:
-            queries, image = layer(queries, image, tokens, image_pe)
-        attended = self.final_attn_token_to_image.tokens_to_image(queries + tokens, image, image_pe)
+        for layer, projection in zip(self.layers, projections[:-1], strict=True):
+            queries, image = layer(queries, image, tokens, projection)
+        attended = self.final_attn_token_to_image.tokens_to_image(
+            queries + tokens, image, projections[-1]
+        )
         return self.norm_final_attn(queries + attended), image
 
 
@@ -91,8 +138,18 @@ class TwoWayAttentionBlock(nn.Module):
         self.cross_attn_image_to_token = CrossAttention(embedding_dim, num_heads)
         self.skip_first_layer_pe = skip_first_layer_pe
 
+    def project_image(self, image: Tensor | None, image_pe: Tensor) -> ImageProjection:
+        """Compute what all prompts share: of the image (N, C) if they share it, and positions."""
+        to_image, to_token = self.cross_attn_token_to_image, self.cross_attn_image_to_token
+        placed = image_pe if image is None else image + image_pe
+        return ImageProjection(
+            keys=to_image.image_heads(placed, to_image.k_proj),
+            values=None if image is None else to_image.image_heads(image, to_image.v_proj),
+            queries=to_token.image_heads(placed, to_token.q_proj).transpose(1, 2).contiguous(),
+        )
+
     def forward(
-        self, queries: Tensor, image: Tensor, tokens: Tensor, image_pe: Tensor
+        self, queries: Tensor, image: Tensor, tokens: Tensor, projection: ImageProjection
     ) -> tuple[Tensor, Tensor]:
         """Return updated ``queries`` (B, T, C) and ``image`` (B, N, C); see the transformer."""
         if self.skip_first_layer_pe:
@@ -102,12 +159,12 @@ class TwoWayAttentionBlock(nn.Module):
             queries = queries + self.self_attn(placed, placed, queries)
         queries = self.norm1(queries)
         queries = queries + self.cross_attn_token_to_image.tokens_to_image(
-            queries + tokens, image, image_pe
+            queries + tokens, image, projection
         )
         queries = self.norm2(queries)
         queries = self.norm3(queries + self.mlp(queries))
         image = self.cross_attn_image_to_token.image_to_tokens(
-            image, image_pe, queries + tokens, queries
+            image, projection, queries + tokens, queries
         )
         return queries, self.norm4(image)
 
@@ -153,20 +210,13 @@ class CrossAttention(Attention):
         super().__init__(embedding_dim, num_heads, downsample_rate=2)
         self.scale = (embedding_dim // 2 // num_heads) ** -0.5
 
-    def tokens_to_image(self, tokens: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
-        """Attend from ``tokens`` to ``image`` + ``image_pe`` (keys) and ``image`` (values).
-
-        Returns (B, T, C).
-        """
+    def tokens_to_image(self, tokens: Tensor, image: Tensor, projection: ImageProjection) -> Tensor:
+        """Attend from ``tokens`` (B, T, C) to the image and its positions; returns (B, T, C)."""
         q = self._heads(self.q_proj(tokens)) * self.scale  # (B, heads, T, head_dim)
-        if len(image) == 1:
-            k = self._image_heads((image + image_pe)[0], self.k_proj)
-            weights = self._against_shared(q, k.transpose(1, 2)).softmax(dim=-1)
-            v = self._image_heads(image[0], self.v_proj)
-            out = self._against_shared(weights, v)
+        logits = self._against_shared(q, projection.keys.transpose(1, 2))
+        if projection.values is not None:
+            out = self._against_shared(logits.softmax(dim=-1), projection.values)
         else:
-            k_pe = self._image_heads(image_pe[0], self.k_proj)
-            logits = self._against_shared(q, k_pe.transpose(1, 2))
             q = self._through_weight(q, self.k_proj)
             logits = _against_own(q, image.transpose(1, 2), logits)
             out = _against_own(logits.softmax(dim=-1), image)  # (B, heads, T, C)
@@ -175,19 +225,18 @@ class CrossAttention(Attention):
         return self.out_proj(out)
 
     def image_to_tokens(
-        self, image: Tensor, image_pe: Tensor, tokens: Tensor, values: Tensor
+        self, image: Tensor, projection: ImageProjection, tokens: Tensor, values: Tensor
     ) -> Tensor:
         """Add to ``image`` what its positions find among the tokens; returns (B, N, C).
 
-        Queries are ``image`` + ``image_pe``, keys ``tokens``, values ``values``.
+        Keys are ``tokens``, values ``values``, both (B, T, C).
         """
+        assert projection.queries is not None  # for the type checker
         k = self._heads(self.k_proj(tokens)) * self.scale
         v = self._heads(self.v_proj(values))
-        shared = image + image_pe if len(image) == 1 else image_pe
-        q = self._image_heads(shared[0], self.q_proj).transpose(1, 2)  # (heads, head_dim, N)
-        logits = self._against_shared(k, q)  # (B, heads, T, N)
+        logits = self._against_shared(k, projection.queries)  # (B, heads, T, N)
         logits = logits + (k @ self.q_proj.bias.view(self.num_heads, -1, 1))
-        if len(image) > 1:
+        if projection.values is None:
             logits = _against_own(
                 self._through_weight(k, self.q_proj), image.transpose(1, 2), logits
             )
@@ -196,14 +245,12 @@ class CrossAttention(Attention):
         v = torch.einsum("bhtd,chd->bhtc", v, out_weights).flatten(1, 2)
         # Each head's weights sum to one, so this share adds the output's bias to every position.
         v = v + self.out_proj.bias / self.num_heads
-        if len(image) == 1:
-            image = image.expand(len(v), -1, -1)
-        return torch.baddbmm(image, weights.transpose(1, 2), v)
+        return torch.baddbmm(image.expand(len(v), -1, -1), weights.transpose(1, 2), v)
 
-    def _image_heads(self, image: Tensor, projection: nn.Linear) -> Tensor:
+    def image_heads(self, image: Tensor, projection: nn.Linear) -> Tensor:
         """Project (N, C) without bias and split it into (heads, N, head_dim)."""
         projected = image @ projection.weight.t()
-        return projected.unflatten(1, (self.num_heads, -1)).transpose(0, 1)
+        return projected.unflatten(1, (self.num_heads, -1)).transpose(0, 1).contiguous()
 
     def _head_weights(self, projection: nn.Linear) -> Tensor:
         """Return the projection's weight per head, (heads, head_dim, C)."""
