@@ -52,7 +52,7 @@ def evaluate(sam: Sam, images: Path, labels: Path, limit: int | None = None) -> 
             row, col = np.unravel_index(depth.argmax(), depth.shape)
             masks, predicted, _ = predictor.predict(np.array([[col, row]]), np.array([1]))
             ious = [iou(m, mask) for m in masks]
-            rows, cols = ndimage.find_objects(mask)[0]
+            rows, cols = ndimage.find_objects(mask.astype(np.uint8))[0]
             box = np.array([cols.start, rows.start, cols.stop - 1, rows.stop - 1])
             boxed, _, _ = predictor.predict(box=box, multimask_output=False)
             boxed3, _, _ = predictor.predict(box=box)

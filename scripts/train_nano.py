@@ -186,7 +186,7 @@ class Samples(torch.utils.data.IterableDataset):
         index = self.start
         while True:
             index += 1
-            if rng.random() < 0.6:
+            if rng.random() < 0.75:
                 # Objects large in the frame first; whole images more and more often later.
                 progress = min(1.0, index / self.zoom_steps)
                 whole = rng.random() < 0.65 * progress

@@ -14,9 +14,9 @@ from .variants import Variant
 
 __all__ = ["MaskDecoder"]
 
-# Prompts decoded together when no gradient is needed: few enough that what one step writes is still
-# in cache when the next one reads it.
-_CPU_CHUNK = 4
+# Numbers of one image-sized activation when prompts are decoded on a CPU without gradients: so few
+# prompts go together that what one step writes is still in cache when the next one reads it.
+_CPU_CHUNK = 2**21
 
 
 class MaskDecoder(nn.Module):
@@ -100,7 +100,7 @@ class MaskDecoder(nn.Module):
         batch = len(sparse)
         chunk = batch
         if not torch.is_grad_enabled() and image.device.type == "cpu":
-            chunk = _CPU_CHUNK
+            chunk = max(1, _CPU_CHUNK // image[0].numel())
         outputs = [
             self._decode(
                 image if len(image) == 1 else image[i : i + chunk],
