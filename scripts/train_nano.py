@@ -252,41 +252,34 @@ def image_loss(
     """Loss of one image's prompts: points or boxes, and now and then one correction."""
 
     def decode(
-        points: tuple[Tensor, Tensor] | None,
-        boxes: Tensor | None,
-        masks: Tensor | None,
-        multimask: bool,
+        points: tuple[Tensor, Tensor] | None, boxes: Tensor | None, masks: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         sparse, dense = sam.prompt_encoder(points, boxes, masks)
-        return sam.mask_decoder(
-            image_embeddings=embedding,
-            image_pe=image_pe,
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=multimask,
-        )
+        return sam.mask_decoder.predict_masks(embedding, image_pe, sparse, dense)
 
     image_pe = sam.prompt_encoder.get_dense_pe()
     target = sample["masks"]
-    by_box = rng.random() < 0.4
+    by_box = rng.random() < 0.5
     points, boxes = (sample["points"][:, None], torch.ones(len(target), 1)), sample["boxes"]
-    multimask = not by_box or rng.random() < 0.5
-    given = (None, boxes) if by_box else (points, None)
-    logits, predicted = decode(*given, None, multimask)
-    loss, iou = best_mask_loss(logits, predicted, target)
-    figures = {"box" if by_box else "click": float(iou.max(1).values.mean())}
+    logits, predicted = decode(None, boxes, None) if by_box else decode(points, None, None)
+    loss, iou = best_mask_loss(logits[:, 1:], predicted[:, 1:], target)
+    figures = {"box of three" if by_box else "click": float(iou.max(1).values.mean())}
+    if by_box:  # says enough for the single mask too
+        single, iou = best_mask_loss(logits[:, :1], predicted[:, :1], target)
+        loss = loss + single
+        figures["box"] = float(iou.mean())
     if rng.random() < 0.25:
-        best = predicted.argmax(1)
+        best = predicted[:, 1:].argmax(1) + 1
         previous = logits[torch.arange(len(logits)), best].detach()
         more, labels = error_point(rng, previous, target)
         if not by_box:
             more = torch.cat([points[0], more], 1)
             labels = torch.cat([points[1], labels], 1)
         logits, predicted = decode(
-            (more, labels), boxes if by_box else None, previous[:, None].clamp(-20, 20), False
+            (more, labels), boxes if by_box else None, previous[:, None].clamp(-20, 20)
         )
-        second, iou = best_mask_loss(logits, predicted, target)
-        loss = 0.5 * (loss + second)
+        second, iou = best_mask_loss(logits[:, :1], predicted[:, :1], target)
+        loss = loss + second
         figures["corrected"] = float(iou.mean())
     return loss, figures
 

@@ -88,6 +88,26 @@ class MaskDecoder(nn.Module):
         iou : Tensor
             float32 predicted IoU (B, masks).
         """
+        return self.predict_masks(
+            image_embeddings,
+            image_pe,
+            sparse_prompt_embeddings,
+            dense_prompt_embeddings,
+            wanted=slice(1, None) if multimask_output else slice(0, 1),
+        )
+
+    def predict_masks(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+        wanted: slice = slice(None),
+    ) -> tuple[Tensor, Tensor]:
+        """Decode like :meth:`forward`, but choose the mask tokens freely: all by default.
+
+        The single-mask token comes first, then those for ambiguous prompts.
+        """
         dtype = self.iou_token.weight.dtype
         image, image_pe = image_embeddings.to(dtype), image_pe.to(dtype)
         sparse, dense = sparse_prompt_embeddings.to(dtype), dense_prompt_embeddings
@@ -106,7 +126,7 @@ class MaskDecoder(nn.Module):
                 image if len(image) == 1 else image[i : i + chunk],
                 projections,
                 sparse[i : i + chunk],
-                multimask_output,
+                wanted,
             )
             for i in range(0, batch, chunk)
         ]
@@ -120,14 +140,13 @@ class MaskDecoder(nn.Module):
         image: Tensor,
         projections: list[ImageProjection],
         sparse: Tensor,
-        multimask_output: bool,
+        wanted: slice,
     ) -> tuple[Tensor, Tensor]:
         """Decode a chunk of prompts; masks come as from :meth:`_upscale`."""
         batch = len(sparse)
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(batch, -1, -1), sparse], dim=1)
         tokens, pixels = self.transformer(image, projections, tokens)
-        wanted = slice(1, None) if multimask_output else slice(0, 1)
         mask_tokens = tokens[:, 1 : 1 + self.num_mask_tokens][:, wanted]
         filters = torch.stack(
             [

@@ -63,7 +63,8 @@ class Variant:
 
     Examples
     --------
-    >>> tiny = Variant(image_size=256, depth=4, embed_dim=64, num_heads=4, out_chans=32)
+    >>> tiny = Variant(image_size=256, depth=4, embed_dim=64, num_heads=4, out_chans=32,
+    ...                global_attn_indexes=(1, 3))
     >>> tiny.grid_size
     16
     """

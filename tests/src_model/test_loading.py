@@ -77,7 +77,9 @@ def test_file_of_ours_gives_the_same_network(saved):
 def test_bfloat16_inside_float32_outside(saved):
     sam, path = saved
     loaded = load_model(str(path), device="cpu", precision="bfloat16")
-    assert {p.dtype for p in loaded.image_encoder.parameters()} == {torch.bfloat16}
+    for name, parameter in loaded.image_encoder.named_parameters():
+        # Batch normalisation stays exact.
+        assert parameter.dtype == (torch.float32 if ".bn." in name else torch.bfloat16), name
     assert {p.dtype for p in loaded.mask_decoder.parameters()} == {torch.bfloat16}
     assert {p.dtype for p in loaded.prompt_encoder.parameters()} == {torch.float32}
     assert model_hash(loaded) == model_hash(sam)
