@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 STABILITY_OFFSET = 1.0
 """Distance in logits of the two thresholds whose masks are compared."""
 
+DEFAULT_THRESHOLDS = (0.88, 0.95)
+"""Least predicted IoU and stability of masks found without prompts: the paper's."""
+
+AUTOMATIC_THRESHOLDS = {"vit_nano": (0.5, 0.7)}
+"""The same for variants that are less sure of themselves, chosen on training images."""
+
 
 def segment_prompts(model: "Sam", image: np.ndarray, prompts: Sequence[Prompt]) -> list[Candidate]:
     """Find the object that each prompt means.
@@ -94,7 +100,15 @@ def segment_everything(
     from src_model import SamAutomaticMaskGenerator
     from src_model.rle import rle_to_mask
 
-    generator = SamAutomaticMaskGenerator(model, output_mode="uncompressed_rle")
+    pred_iou_thresh, stability_score_thresh = AUTOMATIC_THRESHOLDS.get(
+        model.variant.name, DEFAULT_THRESHOLDS
+    )
+    generator = SamAutomaticMaskGenerator(
+        model,
+        pred_iou_thresh=pred_iou_thresh,
+        stability_score_thresh=stability_score_thresh,
+        output_mode="uncompressed_rle",
+    )
     candidates = [
         cut_candidate(
             rle_to_mask(cast("Rle", record["segmentation"])),

@@ -6,6 +6,7 @@ network had matched the official recordings; it protects a checkout that has no 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -114,6 +115,23 @@ def test_keys_and_shapes_are_the_official_ones(shared: Path, name: str) -> None:
     with torch.device("meta"):
         state = build_sam(variant).state_dict()
     assert {key: list(value.shape) for key, value in state.items()} == shapes
+
+
+# sha256 of the official keys and shapes as JSON with sorted keys, for checkouts without ../shared.
+OFFICIAL_SHAPES = {
+    "vit_b": "8a64b270d5c3416177f231e73b4a4db65f984aa0c688f1ad448411349f495ded",
+    "vit_l": "ac053a817c4cfe40b3446c928da12cf53af1d2e1796a91e937b0fd799d2357bb",
+    "vit_h": "2331ced78206ca0200deb10080ca1fef8c634c9d775adc6fd4188165df25ac93",
+    "vit_t": "883493b966bc5088b0c92145e16a76521bd1099077b376582ab0d1da07fc2ba9",
+}
+
+
+@pytest.mark.parametrize("name", OFFICIAL_SHAPES)
+def test_keys_and_shapes_have_the_official_hash(name: str) -> None:
+    with torch.device("meta"):
+        state = build_sam(name).state_dict()
+    shapes = json.dumps({k: list(v.shape) for k, v in state.items()}, sort_keys=True)
+    assert hashlib.sha256(shapes.encode()).hexdigest() == OFFICIAL_SHAPES[name]
 
 
 def own_outputs(variant: Variant) -> dict[str, NDArray]:
