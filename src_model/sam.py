@@ -61,11 +61,11 @@ class Sam(nn.Module):
         The prompt encoder and batch normalisation stay in float32: they cost nothing, and
         coordinates and statistics do not survive rounding.
         """
-        self.image_encoder.to(dtype)
         self.mask_decoder.to(dtype)
         for module in self.image_encoder.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.float()
+            if not isinstance(module, nn.BatchNorm2d):
+                for parameter in module.parameters(recurse=False):
+                    parameter.data = parameter.data.to(dtype)
         return self
 
     @torch.no_grad()

@@ -192,3 +192,13 @@ def test_impossible_dimensions_are_named(fields: dict, sentence: str) -> None:
 
 def test_a_variant_survives_json() -> None:
     assert Variant(**json.loads(json.dumps(SMALL_TINY_VIT.to_dict()))) == SMALL_TINY_VIT
+
+
+def test_batch_normalisation_is_never_rounded() -> None:
+    exact = load_seeded_weights(build_sam(SMALL_TINY_VIT))
+    rounded = load_seeded_weights(build_sam(SMALL_TINY_VIT)).set_precision(torch.bfloat16)
+    state = rounded.state_dict()
+    kept = [key for key in state if ".bn." in key]
+    assert kept
+    for key in kept:
+        torch.testing.assert_close(state[key], exact.state_dict()[key], rtol=0, atol=0)
