@@ -77,14 +77,8 @@ def test_everything_is_what_the_generator_finds_best_first(
     tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lenient(model: Sam, **options: Any) -> SamAutomaticMaskGenerator:
-        return SamAutomaticMaskGenerator(
-            model,
-            points_per_side=4,
-            pred_iou_thresh=-9,
-            stability_score_thresh=0,
-            box_nms_thresh=0.9999,
-            **options,
-        )
+        options |= {"pred_iou_thresh": -9, "stability_score_thresh": 0, "box_nms_thresh": 0.9999}
+        return SamAutomaticMaskGenerator(model, points_per_side=4, **options)
 
     monkeypatch.setattr(src_model, "SamAutomaticMaskGenerator", lenient)
     steps: list[tuple[int, int]] = []
