@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import os
+import tempfile
+from unittest import mock
 
 import numpy as np
 import torch
 from transformers_weights import transformers_model
 
 from src_model import Sam, build_sam
+from src_model.loading import multiplies_bfloat16
 
 
 def seeded_vit_b() -> Sam:
@@ -32,10 +36,22 @@ def all_forms() -> tuple[torch.nn.Module, dict[str, Sam]]:
         "torch bfloat16": copy.deepcopy(sam).set_precision(torch.bfloat16),
     }
     if importlib.util.find_spec("openvino") is not None:
-        from src_model.openvino_backend import accelerate
-
-        ours["OpenVINO"] = accelerate(copy.deepcopy(sam))
+        ours["OpenVINO"] = _openvino(copy.deepcopy(sam))
     return theirs, ours
+
+
+def _openvino(sam: Sam) -> Sam:
+    """Prepare a model as ``load_model(precision="openvino")`` does, without leaving a graph."""
+    from src_model.openvino_backend import accelerate
+
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        mock.patch.dict(os.environ, NAPARI_SAM_CACHE=folder),
+    ):
+        accelerate(sam)
+    if multiplies_bfloat16(sam.device):
+        sam.set_precision(torch.bfloat16)
+    return sam
 
 
 def picture(height: int = 768, width: int = 1024) -> np.ndarray:

@@ -144,14 +144,21 @@ class Attention(nn.Module):
         qkv = self.qkv(windows).flatten(1, 2).unflatten(2, (3, self.num_heads, -1))
         # Each (windows, heads, size * size, head_dim).
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        out = self.attend(q, k, v)
+        out = out.transpose(1, 2).reshape(windows.shape)
+        return self.proj(window_unpartition(out, self.size, x.shape[1:3]))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend in the way that suits device and precision; all are (B, heads, N, head_dim).
+
+        Whoever exports the module may set another function in its place on an instance.
+        """
         bias_h, bias_w = self._position_bias(q)
         # Wide heads are nearly free for the matrix units behind bfloat16 and for GPUs; for plain
         # float32 arithmetic they are not.
         blockwise = q.dtype == torch.float32 and q.device.type == "cpu"
         attend = _attend_in_blocks if blockwise else _attend_with_wide_heads
-        out = attend(q, k, v, bias_h, bias_w)
-        out = out.transpose(1, 2).reshape(windows.shape)
-        return self.proj(window_unpartition(out, self.size, x.shape[1:3]))
+        return attend(q, k, v, bias_h, bias_w)
 
     def _position_bias(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """Return q . rel_pos for every key row and every key column.

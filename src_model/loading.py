@@ -40,9 +40,11 @@ def load_model(
     precision : {"auto", "float32", "bfloat16", "openvino"}
         ``"float32"`` everywhere; ``"bfloat16"`` for the weights and the inside of the image
         encoder and the mask decoder (the prompt encoder, whose coordinates need it, stays in
-        float32, and so does all that goes in and out); ``"openvino"`` runs these two through
-        OpenVINO on the CPU. ``"auto"`` takes bfloat16 on processors that multiply in it (GPUs that
-        support it, CPUs with AMX or AVX512-BF16), and float32 elsewhere.
+        float32, and so does all that goes in and out); ``"openvino"`` runs the image encoder
+        through OpenVINO on the CPU, see `openvino_backend.accelerate`. ``"auto"`` takes OpenVINO
+        on a CPU if it is installed. Wherever the processor multiplies in bfloat16 (GPUs that
+        support it, CPUs with AMX or AVX512-BF16), ``"auto"`` and ``"openvino"`` use it, and
+        float32 elsewhere.
     variant : Variant, optional
         The architecture of the weights. By default the table's for a known name, for a file what
         `save_checkpoint` wrote into it, or else what `find_variant` reads from its keys and shapes.
@@ -133,10 +135,12 @@ def _choose_precision(precision: Precision, device: torch.device) -> Precision:
             )
     if precision != "auto":
         return precision
-    return "bfloat16" if _multiplies_bfloat16(device) else "float32"
+    if device.type == "cpu" and importlib.util.find_spec("openvino") is not None:
+        return "openvino"
+    return "bfloat16" if multiplies_bfloat16(device) else "float32"
 
 
-def _multiplies_bfloat16(device: torch.device) -> bool:
+def multiplies_bfloat16(device: torch.device) -> bool:
     """Tell whether bfloat16 is faster than float32 on a device, not merely possible."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -151,7 +155,8 @@ def _prepare(sam: Sam, device: torch.device, precision: Precision) -> Sam:
     if precision == "openvino":
         from .openvino_backend import accelerate
 
-        return accelerate(sam)
+        sam = accelerate(sam)
+        precision = "bfloat16" if multiplies_bfloat16(device) else "float32"
     if precision == "bfloat16":
         sam.set_precision(torch.bfloat16)
     # Convolutions on channels_last weights: on two CPU cores the TinyViT of vit_t encodes 1.3
