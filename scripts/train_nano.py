@@ -1,6 +1,8 @@
 """Train the small default model on nuclei and generated scenes.
 
-    python scripts/train_nano.py --nuclei DIR/nuclei/train --minutes 90 -o runs/nano
+    python scripts/train_nano.py --nuclei DIR/nuclei/train --minutes 65 -o runs/512
+    python scripts/train_nano.py --nuclei DIR/nuclei/train --minutes 17 -o runs/nano \
+        --frame 1024 --initial runs/512/last.pt --images 2 --lr 4e-4
 
 The run stops by itself after the given minutes, is saved every hundred steps, and goes on where it
 was when the same command is given again. The weights to ship are then written by
@@ -11,6 +13,7 @@ was when the same command is given again. The weights to ship are then written b
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import os
@@ -30,6 +33,7 @@ from src_model.sam import Sam, build_sam
 from src_model.training.losses import best_mask_loss
 from src_model.training.scenes import generate_scene
 from src_model.transformer import CrossAttention
+from src_model.variants import VARIANTS
 
 PICTURES = (
     "astronaut",
@@ -43,8 +47,6 @@ PICTURES = (
     "moon",
     "rocket",
 )
-FRAME = 512
-LOW_RES = 128
 OBJECTS = 16  # prompted per image
 
 
@@ -71,7 +73,7 @@ def resize(array: np.ndarray, size: tuple[int, int], mode: str) -> np.ndarray:
 
 
 def nuclei_frame(
-    rng: np.random.Generator, image: np.ndarray, labels: np.ndarray, zoom: float
+    rng: np.random.Generator, image: np.ndarray, labels: np.ndarray, zoom: float, frame: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut a crop whose side is the image's divided by about ``zoom``, and bring it to the frame.
 
@@ -81,7 +83,7 @@ def nuclei_frame(
     side = max(height, width) / max(1.0, zoom * np.exp(rng.normal(0, 0.3)))
     h, w = int(min(height, max(32, side))), int(min(width, max(32, side)))
     top, left = rng.integers(height - h + 1), rng.integers(width - w + 1)
-    scale = FRAME / max(h, w)
+    scale = frame / max(h, w)
     size = (round(h * scale), round(w * scale))
     image = resize(image[top : top + h, left : left + w], size, "bilinear")
     labels = resize(labels[top : top + h, left : left + w], size, "nearest").astype(np.int32)
@@ -111,7 +113,7 @@ def augment(
 
 
 def dense_targets(labels: np.ndarray) -> np.ndarray:
-    """Return foreground, border, distance to it and offsets to the centre, (5, 128, 128)."""
+    """Return foreground, border, distance to it and offsets to the centre, (5, h, w)."""
     small = labels[2::4, 2::4]
     border = np.zeros(small.shape, bool)
     border[:-1] |= small[:-1] != small[1:]
@@ -161,9 +163,9 @@ def prompts(rng: np.random.Generator, labels: np.ndarray) -> dict[str, np.ndarra
         box = np.array([cols.start, rows.start, cols.stop - 1, rows.stop - 1], float)
         side = np.array([cols.stop - cols.start, rows.stop - rows.start] * 2)
         boxes.append(box + np.clip(rng.normal(0, 0.1, 4) * side, -20, 20))
-        mask = np.zeros((FRAME, FRAME), np.float32)
+        mask = np.zeros(labels.shape, np.float32)
         mask[rows, cols] = inside
-        masks.append(mask.reshape(LOW_RES, 4, LOW_RES, 4).mean((1, 3)))
+        masks.append(mask.reshape(len(mask) // 4, 4, -1, 4).mean((1, 3)))
     return {
         "points": np.array(points, np.float32),
         "boxes": np.array(boxes, np.float32),
@@ -174,8 +176,8 @@ def prompts(rng: np.random.Generator, labels: np.ndarray) -> dict[str, np.ndarra
 class Samples(torch.utils.data.IterableDataset):
     """An endless stream of frames with prompts and truth."""
 
-    def __init__(self, nuclei: Path, zoom_steps: int, start: int) -> None:
-        self.nuclei, self.zoom_steps, self.start = nuclei, zoom_steps, start
+    def __init__(self, nuclei: Path, frame: int, zoom_steps: int, start: int) -> None:
+        self.nuclei, self.frame, self.zoom_steps, self.start = nuclei, frame, zoom_steps, start
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         torch.set_num_threads(1)
@@ -186,17 +188,20 @@ class Samples(torch.utils.data.IterableDataset):
         index = self.start
         while True:
             index += 1
+            # Objects large in the frame first; whole images more and more often later.
+            progress = min(1.0, index / max(1, self.zoom_steps))
             if rng.random() < 0.75:
-                # Objects large in the frame first; whole images more and more often later.
-                progress = min(1.0, index / self.zoom_steps)
                 whole = rng.random() < 0.65 * progress
                 zoom = 1.0 if whole else rng.uniform(2 - progress, 6 - 3.5 * progress)
-                image, labels = nuclei_frame(rng, *pairs[rng.integers(len(pairs))], zoom)
+                pair = pairs[rng.integers(len(pairs))]
+                image, labels = nuclei_frame(rng, *pair, zoom, self.frame)
             else:
-                smallest = max(0.06, 0.25 - 0.3 * index / self.zoom_steps)
-                image, labels = generate_scene(rng, FRAME, pictures, object_size=(smallest, 0.6))
+                smallest = max(0.06, 0.25 - 0.3 * progress)
+                image, labels = generate_scene(
+                    rng, self.frame, pictures, object_size=(smallest, 0.6)
+                )
             image, labels = augment(rng, image, labels)
-            pad = ((0, FRAME - labels.shape[0]), (0, FRAME - labels.shape[1]))
+            pad = ((0, self.frame - labels.shape[0]), (0, self.frame - labels.shape[1]))
             labels = np.pad(labels, pad)
             sample = prompts(rng, labels)
             if sample is None:
@@ -304,12 +309,16 @@ def attend_to_positions(sam: Sam) -> None:
 class Trainer:
     """Model in bfloat16 with float32 master weights, their moving average, and the optimiser."""
 
-    def __init__(self, lr: float) -> None:
+    def __init__(self, lr: float, frame: int, initial: Path | None) -> None:
         torch.manual_seed(0)
-        self.sam = build_sam("vit_nano").train()
+        self.sam = build_sam(dataclasses.replace(VARIANTS["vit_nano"], image_size=frame)).train()
         attend_to_positions(self.sam)
         self.head = DenseHead(self.sam.variant.out_chans)
         self.modules = nn.ModuleDict({"sam": self.sam, "head": self.head})
+        if initial is not None:
+            self.modules.load_state_dict(torch.load(initial, weights_only=True)["average"])
+            # Few large frames a step say too little of the statistics: keep those there are.
+            self.sam.image_encoder.eval()
         self.master = {k: p.detach().clone() for k, p in self.modules.named_parameters()}
         self.average = {k: v.clone() for k, v in self.modules.state_dict().items()}
         decay = [p for p in self.master.values() if p.ndim > 1]
@@ -382,11 +391,17 @@ def learning_rate(peak: float, step: int, progress: float) -> float:
 def train(args: argparse.Namespace) -> None:
     """Train until the minutes are over."""
     args.output.mkdir(parents=True, exist_ok=True)
-    trainer, checkpoint = Trainer(args.lr), args.output / "last.pt"
+    trainer = Trainer(args.lr, args.frame, args.initial)
+    checkpoint = args.output / "last.pt"
     if checkpoint.exists():
         trainer.load(checkpoint)
         print(f"going on at step {trainer.step_count}", flush=True)
-    samples = Samples(args.nuclei, zoom_steps=5000, start=trainer.step_count * args.images)
+    samples = Samples(
+        args.nuclei,
+        args.frame,
+        zoom_steps=0 if args.initial else 5000,
+        start=trainer.step_count * args.images,
+    )
     loader = iter(
         torch.utils.data.DataLoader(samples, args.images, num_workers=1, prefetch_factor=4)
     )
@@ -444,6 +459,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nuclei", type=Path, help="folder with images/ and labels/")
     parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument("--frame", type=int, default=512, help="side of the frame in pixels")
+    parser.add_argument(
+        "--initial", type=Path, help="last.pt of a run to begin with the weights of"
+    )
     parser.add_argument("--images", type=int, default=4, help="images a step")
     parser.add_argument("--lr", type=float, default=8e-4)
     parser.add_argument("-o", "--output", type=Path, required=True)

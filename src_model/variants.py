@@ -177,7 +177,6 @@ VARIANTS: dict[str, Variant] = {
         Variant(
             name="vit_nano",
             encoder="tiny_vit",
-            image_size=512,
             stage_dims=(32, 64, 128, 192),
             stage_depths=(1, 2, 4, 2),
             stage_heads=(1, 2, 4, 6),

@@ -10,7 +10,7 @@ from evaluate_nano import evaluate
 from src_model import load_model
 from src_model.checkpoints import CHECKPOINTS, checkpoint_path
 
-IMAGES = 24
+IMAGES = 16
 
 
 @pytest.fixture(scope="module")
