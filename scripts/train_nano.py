@@ -1,8 +1,10 @@
 """Train the small default model on nuclei and generated scenes.
 
     python scripts/train_nano.py --nuclei DIR/nuclei/train --minutes 65 -o runs/512
-    python scripts/train_nano.py --nuclei DIR/nuclei/train --minutes 17 -o runs/nano \
+    python scripts/train_nano.py --nuclei DIR/nuclei/train --minutes 17 -o runs/1024 \
         --frame 1024 --initial runs/512/last.pt --images 2 --lr 4e-4
+    python scripts/train_nano.py --nuclei DIR/nuclei/train --minutes 5.3 -o runs/nano \
+        --frame 1024 --initial runs/1024/last.pt --images 2 --lr 8e-4
 
 The run stops by itself after the given minutes, is saved every hundred steps, and goes on where it
 was when the same command is given again. The weights to ship are then written by

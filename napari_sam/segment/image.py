@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 STABILITY_OFFSET = 1.0
 """Distance in logits of the two thresholds whose masks are compared."""
 
-DEFAULT_THRESHOLDS = (0.88, 0.95)
-"""Least predicted IoU and stability of masks found without prompts: the paper's."""
+DEFAULT_THRESHOLDS = (0.88, 0.95, 0.7)
+"""Least predicted IoU and stability of masks found without prompts, and greatest IoU of the boxes
+of two of them: the paper's."""
 
-AUTOMATIC_THRESHOLDS = {"vit_nano": (0.5, 0.7)}
+AUTOMATIC_THRESHOLDS = {"vit_nano": (0.5, 0.8, 0.4)}
 """The same for variants that are less sure of themselves, chosen on training images."""
 
 
@@ -100,13 +101,14 @@ def segment_everything(
     from src_model import SamAutomaticMaskGenerator
     from src_model.rle import rle_to_mask
 
-    pred_iou_thresh, stability_score_thresh = AUTOMATIC_THRESHOLDS.get(
+    pred_iou_thresh, stability_score_thresh, box_nms_thresh = AUTOMATIC_THRESHOLDS.get(
         model.variant.name, DEFAULT_THRESHOLDS
     )
     generator = SamAutomaticMaskGenerator(
         model,
         pred_iou_thresh=pred_iou_thresh,
         stability_score_thresh=stability_score_thresh,
+        box_nms_thresh=box_nms_thresh,
         output_mode="uncompressed_rle",
     )
     candidates = [

