@@ -148,6 +148,10 @@ def mask_stability(logits: np.ndarray, threshold: float = 0.0) -> float:
     >>> mask_stability(np.array([-5.0, 0.5, 5.0]))
     0.5
     """
-    inner = np.count_nonzero(logits > threshold + STABILITY_OFFSET)
-    outer = np.count_nonzero(logits > threshold - STABILITY_OFFSET)
-    return float(inner / outer) if outer else 0.0
+    import torch
+
+    from src_model.masks import calculate_stability_score
+
+    plane = torch.as_tensor(logits).reshape(1, -1)
+    score = float(calculate_stability_score(plane, threshold, STABILITY_OFFSET))
+    return 0.0 if np.isnan(score) else score
