@@ -1,0 +1,1 @@
+"""From annotated pictures to a trained model and a report about it."""
