@@ -1,0 +1,251 @@
+"""Files of LoRA adapters: a few megabytes that belong to one base model and refuse any other."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import CheckpointError
+from ..loading import Precision, _choose_device, _choose_precision, _prepare, load_model
+from ..sam import Sam
+from ..variants import Variant
+from ..weight_files import model_hash
+from .lora import LoraConfig, add_lora, base_model, lora_layers, merge_lora
+
+__all__ = ["AdapterInfo", "load_adapter", "load_with_adapter", "read_adapter", "save_adapter"]
+
+_FORMAT = "napari-sam-lora-1"
+
+
+@dataclass(frozen=True)
+class AdapterInfo:
+    """What an adapter file says about itself.
+
+    Parameters
+    ----------
+    config : LoraConfig
+        Rank, scale and targets.
+    variant : Variant
+        Architecture of the base model.
+    base_hash : str
+        `model_hash` of the base model.
+    created : str
+        Date and time in UTC, ISO 8601.
+    """
+
+    config: LoraConfig
+    variant: Variant
+    base_hash: str
+    created: str
+
+
+def save_adapter(path: str | os.PathLike[str], sam: Sam, base_hash: str) -> None:
+    """Write a model's adapters to a safetensors file.
+
+    The file appears under its name only when it is whole; an older one stays until then.
+
+    Parameters
+    ----------
+    path : path-like
+        A file name ending in ``.safetensors``.
+    sam : Sam
+        With adapters.
+    base_hash : str
+        `model_hash` of the base model, from before the adapters were added.
+
+    Raises
+    ------
+    ValueError
+        If the model has no adapters, or its other weights are no longer those of the base model,
+        so that the adapters alone would not bring the trained model back.
+    CheckpointError
+        If the name ends otherwise or the file cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise CheckpointError(
+            f"Adapters are saved as safetensors: let the name {path} end in .safetensors."
+        )
+    tensors = _tensors(sam)
+    config = next((part.config for _, _, adapters in lora_layers(sam) for part in adapters), None)
+    if config is None:
+        raise ValueError("This model has no LoRA adapters: call add_lora first.")
+    if model_hash(base_model(sam)) != base_hash:
+        raise ValueError(
+            "The model's other weights are no longer those of its base, and an adapter file would "
+            "not hold them: train the adapters alone (with hold_batch_norm), or merge_lora and "
+            "save the whole model."
+        )
+    metadata = {
+        "format": _FORMAT,
+        "config": json.dumps(asdict(config)),
+        "variant": json.dumps(sam.variant.to_dict()),
+        "base_hash": base_hash,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    saved = {key: tensor.detach().float().cpu().contiguous() for key, tensor in tensors.items()}
+    try:
+        # Beside the target, because only within one file system a rename is all or nothing.
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+            whole = Path(folder) / path.name
+            save_file(saved, whole, metadata)
+            os.replace(whole, path)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} could not be written ({error.strerror or error}): choose an existing "
+            f"folder with free space that you may write to."
+        ) from error
+
+
+def read_adapter(path: str | os.PathLike[str]) -> AdapterInfo:
+    """Read what an adapter file says about itself.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such file, or it is not one that :func:`save_adapter` wrote.
+    """
+    return _read(Path(path))[0]
+
+
+def load_adapter(sam: Sam, path: str | os.PathLike[str]) -> LoraConfig:
+    """Add the adapters in a file to the base model they were trained on.
+
+    Parameters
+    ----------
+    sam : Sam
+        The base model, in any precision and on any device; unchanged if the file is refused.
+    path : path-like
+        What :func:`save_adapter` wrote.
+
+    Returns
+    -------
+    LoraConfig
+        That of the adapters.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged or no adapter, or belongs to another variant or other
+        weights.
+    ValueError
+        If the model already has adapters.
+    """
+    path = Path(path)
+    info, saved = _read(path)
+    own, needed = sam.variant.to_dict(), info.variant.to_dict()
+    differing = [name for name in own if name != "name" and own[name] != needed[name]]
+    if differing:
+        raise CheckpointError(
+            f"{path} is an adapter for {info.variant.name}, which differs from this model "
+            f"({sam.variant.name}) in {', '.join(differing)}: load the model it was trained on."
+        )
+    found = model_hash(base_model(sam))
+    if found != info.base_hash:
+        raise CheckpointError(
+            f"{path} is an adapter for another {info.variant.name} (its base has the hash "
+            f"{info.base_hash[:12]}, this model {found[:12]}): load the weights it was "
+            f"trained on."
+        )
+    add_lora(sam, info.config)
+    own_tensors = _tensors(sam)
+    if {k: t.shape for k, t in own_tensors.items()} != {k: t.shape for k, t in saved.items()}:
+        merge_lora(sam)  # adds nothing yet, only takes the adapters away again
+        raise CheckpointError(
+            f"{path} does not hold the adapters its description promises: save it again."
+        )
+    with torch.no_grad():
+        for key, tensor in own_tensors.items():
+            tensor.copy_(saved[key])
+    return info.config
+
+
+def load_with_adapter(
+    base: str | os.PathLike[str],
+    adapter: str | os.PathLike[str],
+    device: str | torch.device = "auto",
+    precision: Precision = "auto",
+) -> Sam:
+    """Load a base model with an adapter merged into its weights, ready for prediction.
+
+    Parameters
+    ----------
+    base : str or path-like
+        The base model, as for `load_model`.
+    adapter : path-like
+        What :func:`save_adapter` wrote.
+    device, precision
+        As for `load_model`. The sum is made in float32, whatever the precision.
+
+    Returns
+    -------
+    Sam
+        A plain model in eval mode, with a hash of its own.
+
+    Raises
+    ------
+    CheckpointError, ValueError, ImportError
+        As from `load_model` and :func:`load_adapter`.
+    """
+    target = _choose_device("cpu" if (device, precision) == ("auto", "openvino") else device)
+    precision = _choose_precision(precision, target)
+    read_adapter(adapter)  # refuses before a base model is downloaded
+    sam = load_model(base, device="cpu", precision="float32")
+    load_adapter(sam, adapter)
+    merge_lora(sam)
+    return _prepare(sam, target, precision)
+
+
+def _tensors(sam: Sam) -> dict[str, Tensor]:
+    """Return the adapters' parameters under the names they have in files."""
+    return {
+        f"{name}.{adapter.part}.{key}": tensor
+        for name, _, adapters in lora_layers(sam)
+        for adapter in adapters
+        for key, tensor in adapter.named_parameters()
+    }
+
+
+def _read(path: Path) -> tuple[AdapterInfo, Mapping[str, Tensor]]:
+    """Read an adapter file: its description and its tensors."""
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise CheckpointError(f"There is no file {path}: check the path.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or not an adapter file ({error}): pass what a LoRA run saved."
+        ) from error
+    if metadata.get("format") != _FORMAT:
+        raise CheckpointError(
+            f"{path} holds no LoRA adapter of this version: pass what a LoRA run saved, or load it "
+            f"as a model."
+        )
+    try:
+        info = AdapterInfo(
+            LoraConfig(**json.loads(metadata["config"])),
+            Variant(**json.loads(metadata["variant"])),
+            metadata["base_hash"],
+            metadata["created"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} describes an adapter this version cannot build ({error}): update this "
+            f"package, or train it again."
+        ) from error
+    return info, tensors
