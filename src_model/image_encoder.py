@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import MLPBlock, Neck
+from .layers import BlockSequence, MLPBlock, Neck
 from .variants import Variant
 
 __all__ = ["Attention", "Block", "ImageEncoderViT", "PatchEmbed"]
@@ -40,7 +40,7 @@ class ImageEncoderViT(nn.Module):
         grid = variant.grid_size
         self.patch_embed = PatchEmbed(variant.patch_size, variant.embed_dim)
         self.pos_embed = nn.Parameter(torch.zeros(1, grid, grid, variant.embed_dim))
-        self.blocks = nn.ModuleList(
+        self.blocks = BlockSequence(
             Block(
                 variant.embed_dim,
                 variant.num_heads,
@@ -67,8 +67,7 @@ class ImageEncoderViT(nn.Module):
             float32 (B, out_chans, image_size / patch_size, image_size / patch_size).
         """
         x = self.patch_embed(x.to(self.pos_embed.dtype)) + self.pos_embed
-        for block in self.blocks:
-            x = block(x)
+        x = self.blocks(x)
         return self.neck(x.permute(0, 3, 1, 2)).float()
 
 

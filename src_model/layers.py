@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-__all__ = ["LayerNorm2d", "MLPBlock", "Neck"]
+__all__ = ["BlockSequence", "LayerNorm2d", "MLPBlock", "Neck"]
 
 
 class LayerNorm2d(nn.Module):
@@ -62,3 +63,22 @@ class Neck(nn.Sequential):
             nn.Conv2d(out_chans, out_chans, kernel_size=3, padding=1, bias=False),
             LayerNorm2d(out_chans),
         )
+
+
+class BlockSequence(nn.ModuleList):
+    """Blocks one after another.
+
+    With ``recompute`` set, training keeps only what goes into each block and computes the rest
+    again in the backward pass: more time, far less memory.
+    """
+
+    recompute = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x`` through all blocks."""
+        for block in self:
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+        return x

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .image_encoder import window_partition, window_unpartition
-from .layers import Neck
+from .layers import BlockSequence, Neck
 from .variants import Variant
 
 __all__ = ["TinyViT"]
@@ -127,13 +127,12 @@ class Stage(nn.Module):
 
     def __init__(self, blocks: list[nn.Module], downsample: nn.Module | None) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = BlockSequence(blocks)
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C', H', W')."""
-        for block in self.blocks:
-            x = block(x)
+        x = self.blocks(x)
         return x if self.downsample is None else self.downsample(x)
 
 

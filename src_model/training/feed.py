@@ -1,0 +1,132 @@
+"""The endless stream of training samples, each a function of the seed and its number.
+
+A run that is resumed at a step therefore sees what it would have seen, whatever the number of
+processes that prepare samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .augment import Sample, make_sample
+from .config import TrainingConfig
+from .pictures import ObjectMasks, Picture, PictureSource
+from .scenes import generate_scene
+
+__all__ = ["WHOLE_SHARE", "Feed", "sample_batches"]
+
+# Part of the steps, at the end, that sees whole frames instead of windows.
+WHOLE_SHARE = 0.15
+# How often another picture is tried when a sample shows no object at all.
+_TRIES = 50
+
+
+class Feed(torch.utils.data.Dataset[Sample]):
+    """Samples by number, from a source's pictures and generated scenes.
+
+    Parameters
+    ----------
+    source : PictureSource
+        Pictures with objects.
+    config : TrainingConfig
+        Window, share of generated scenes, curriculum, augmentation, seed.
+    frame : int
+        Side of the model's frame in pixels.
+    textures : sequence of (H, W, 3) uint8 arrays
+        For generated scenes.
+    """
+
+    def __init__(
+        self,
+        source: PictureSource,
+        config: TrainingConfig,
+        frame: int,
+        textures: Sequence[NDArray[np.uint8]] = (),
+    ) -> None:
+        self.source, self.config, self.frame, self.textures = source, config, frame, textures
+        if len(source) == 0 and config.generated < 1:
+            raise ValueError("There are no pictures to train on.")
+
+    def side(self, number: int) -> int:
+        """Return the side of a sample's window: all samples of a batch have the same."""
+        config = self.config
+        step = number // (config.images * config.accumulate)
+        if config.window is None or step >= (1 - WHOLE_SHARE) * config.steps:
+            return self.frame
+        return config.window
+
+    def __getitem__(self, number: int) -> Sample:
+        rng = np.random.default_rng((self.config.seed, number))
+        side = self.side(number)
+        for attempt in range(_TRIES):
+            sample = self._draw(rng, number, side, attempt)
+            if len(sample.objects):
+                return sample
+        raise ValueError(
+            f"No object was visible in any of {_TRIES} samples, the last from {sample.name}: "
+            "the labels may be empty, or the objects far too small for the model's frame."
+        )
+
+    def _draw(self, rng: np.random.Generator, number: int, side: int, attempt: int) -> Sample:
+        config = self.config
+        augmentation = config.augmentation
+        step = number // (config.images * config.accumulate)
+        if rng.random() < config.generated:
+            image, labels = generate_scene(rng, side, self.textures)
+            picture = Picture("a generated scene", image, ObjectMasks.from_labels(labels))
+            return make_sample(rng, picture, side, augmentation, frame=side)
+        if step < config.curriculum:
+            enlarged = 3 ** (1 - step / config.curriculum)
+            low, high = augmentation.scale
+            augmentation = dataclasses.replace(
+                augmentation, scale=(low * enlarged, high * enlarged)
+            )
+        # Every picture once before any comes twice.
+        epoch, place = divmod(number + attempt * 7919, len(self.source))
+        order = np.random.default_rng((config.seed, epoch, 1)).permutation(len(self.source))
+        picture = self.source[int(order[place])]
+        return make_sample(rng, picture, side, augmentation, frame=self.frame)
+
+
+def sample_batches(feed: Feed, start: int, rank: int = 0, ranks: int = 1) -> Iterator[list[Sample]]:
+    """Yield batches for ever, beginning with batch number ``start``.
+
+    Parameters
+    ----------
+    feed : Feed
+        The samples.
+    start : int
+        Number of batches already used, by this process.
+    rank, ranks : int
+        Every process of a distributed run takes its own batches.
+    """
+    images = feed.config.images
+
+    def numbers() -> Iterator[list[int]]:
+        for batch in itertools.count(start):
+            first = (batch * ranks + rank) * images
+            yield list(range(first, first + images))
+
+    loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(
+        feed,
+        batch_sampler=numbers(),
+        num_workers=feed.config.workers,
+        collate_fn=list,
+        prefetch_factor=4 if feed.config.workers else None,
+        worker_init_fn=_one_thread,
+        # Of its own, or the loader would draw from the generator that the network draws from.
+        generator=torch.Generator(),
+    )
+    yield from loader
+
+
+def _one_thread(worker: int) -> None:
+    """Leave the cores to the network."""
+    torch.set_num_threads(1)
