@@ -1,0 +1,118 @@
+"""The options of `napari-sam evaluate`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+_EVALUATE = """\
+Measure how well a model outlines objects that are known: mean IoU after 1, 2, 3, 5
+and 8 simulated clicks and with boxes, clicks needed, and whether the model knows how
+good its masks are. Beside every score stands what the best disc around the click and
+the filled box reach, which need no model.
+"""
+
+_EVALUATE_EXAMPLES = """\
+Label maps have the names of their images, with 0 for background and a number for each
+object. Pictures of a kind (H&E-like, fluorescence-like) are also reported apart.
+
+results, in FOLDER:
+  evaluation.json   every figure, with 95 % intervals
+  evaluation.html   the same to read, and the ten worst outlined objects as pictures
+
+examples:
+  napari-sam evaluate vit_nano --images val/images --labels val/labels
+  napari-sam evaluate run/best.safetensors --images val/images --labels val/labels \\
+      --automatic -o report
+"""
+
+
+def add_evaluate(commands: Any) -> None:
+    """Describe the command to the parser of `napari-sam`."""
+    parser = commands.add_parser(
+        "evaluate",
+        usage="napari-sam evaluate MODEL --images FOLDER --labels FOLDER [-o FOLDER]",
+        description=_EVALUATE,
+        epilog=_EVALUATE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "model", metavar="MODEL", help="a name from `napari-sam models`, or a file of weights"
+    )
+    what = parser.add_argument_group("on what")
+    what.add_argument(
+        "--images",
+        metavar="PATH",
+        type=Path,
+        required=True,
+        help="folder of images, COCO or SA-1B data, or a zarr volume",
+    )
+    what.add_argument(
+        "--labels", metavar="PATH", type=Path, help="folder of label maps, COCO JSON, or zarr"
+    )
+    what.add_argument(
+        "--objects",
+        metavar="N",
+        type=parse_count,
+        default=12,
+        help="objects prompted for in each image, at most (default: %(default)s)",
+    )
+    what.add_argument("--limit", metavar="N", type=parse_count, help="only the first N images")
+    what.add_argument(
+        "--groups",
+        metavar="CSV",
+        type=Path,
+        help="a file with an image's name and its group in each line, for figures by group "
+        "(default: groups are guessed from colours)",
+    )
+    how = parser.add_argument_group("how, and where to")
+    how.add_argument(
+        "--automatic",
+        action="store_true",
+        help="also find all objects without prompts and score them, which takes longer",
+    )
+    how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    how.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16", "openvino"),
+        default="auto",
+        help="default: auto, the fastest that this machine has",
+    )
+    how.add_argument(
+        "-o",
+        "--output",
+        metavar="FOLDER",
+        type=Path,
+        help="folder for the report; created if absent, an earlier report is replaced",
+    )
+
+
+def parse_count(text: str) -> int:
+    """Read a whole number of at least 1.
+
+    Parameters
+    ----------
+    text : str
+        Its digits.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is none.
+
+    Examples
+    --------
+    >>> parse_count("12")
+    12
+    """
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return number

@@ -1,0 +1,333 @@
+"""What an evaluation leaves behind: tables for the terminal, JSON, and one page with pictures."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_sam.errors import InputError
+from napari_sam.files.outputs import check_output_folder, written_together
+from napari_sam.finetune.worst_cases import (
+    CLICK_COLOURS,
+    PREDICTION_COLOUR,
+    TRUTH_COLOUR,
+    WorstCase,
+    png_data_uri,
+)
+
+if TYPE_CHECKING:
+    from src_model.training.evaluation import Summary
+    from src_model.training.evaluation.bootstrap import Estimate
+
+__all__ = ["EvaluationReport", "write_report"]
+
+_PROMPTS = ("1 click", "2 clicks", "3 clicks", "5 clicks", "8 clicks", "box", "jittered box")
+
+_TABLES = (
+    (
+        "Mean IoU",
+        "best predicted is the mask a user sees; best of three needs to know the truth",
+        _PROMPTS,
+        ("best of three", "best predicted", "single mask", "floor: disc", "floor: box"),
+    ),
+    (
+        "Boundary F",
+        "of the best predicted mask, within 0.8 % of the picture's diagonal",
+        _PROMPTS,
+        ("boundary F", "boundary F floor: disc", "boundary F floor: box"),
+    ),
+    (
+        "Clicks needed",
+        "for an IoU of 0.85 and 0.90; 20 where 20 are not enough, and how often fewer are",
+        ("NoC@85", "NoC@90"),
+        ("clicks", "reached", "floor: disc reaches", "floor: box reaches"),
+    ),
+    (
+        "Found without a prompt",
+        "AP is TP / (TP + FP + FN); the floors know where each object is",
+        ("AP@50", "AP@75", "mean AP", "AR@100", "AR@1000", "coverage"),
+        ("model", "floor: disc", "floor: box"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """An evaluation, ready to be written.
+
+    Attributes
+    ----------
+    about : mapping of str to str or int
+        What was evaluated and how: the model, its hash, the data, versions.
+    summaries : mapping of str to Summary
+        By group of pictures; "all" is the first.
+    worst : sequence of WorstCase
+        The worst outlined objects, worst first.
+    """
+
+    about: Mapping[str, str | int]
+    summaries: Mapping[str, Summary]
+    worst: Sequence[WorstCase]
+
+    def to_text(self) -> str:
+        """Return the tables of all groups as plain text."""
+        blocks = []
+        for group, summary in self.summaries.items():
+            blocks.append(f"{group}: {_size(summary)}")
+            for title, note, header, rows in _filled_tables(summary):
+                blocks.append(f"{title} ({note})\n{_align([header, *rows])}")
+            blocks.append(_calibration_sentence(summary))
+        return "\n\n".join(blocks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the pictures, ready for JSON; what is not known is None."""
+        return {
+            "about": dict(self.about),
+            "groups": {group: _summary_dict(s) for group, s in self.summaries.items()},
+            "worst": [
+                {
+                    "picture": case.picture,
+                    "row": case.row,
+                    "col": case.col,
+                    "area_px": case.area,
+                    "iou_after_clicks": [round(iou, 4) for iou in case.ious],
+                }
+                for case in self.worst
+            ],
+        }
+
+    def to_html(self) -> str:
+        """Return one page that needs no other file."""
+        body = [f"<h1>{html.escape(str(self.about['model']))}</h1>", _definition_list(self.about)]
+        for group, summary in self.summaries.items():
+            body.append(f"<h2>{html.escape(group)}</h2><p>{_size(summary)}</p>")
+            for title, note, header, rows in _filled_tables(summary):
+                body.append(f"<h3>{title}</h3><p>{html.escape(note)}</p>{_table(header, rows)}")
+            body.append(f"<h3>Predicted IoU</h3><p>{_calibration_sentence(summary)}</p>")
+            body.append(_calibration_table(summary))
+        body.append("<h2>The worst outlined objects</h2>")
+        body.append(
+            f"<p>Truth {_swatch(TRUTH_COLOUR)}, mask after the last click shown "
+            f"{_swatch(PREDICTION_COLOUR)}; clicks on the object {_swatch(CLICK_COLOURS[True])} "
+            f"and beside it {_swatch(CLICK_COLOURS[False])}, numbered. Contrast is stretched.</p>"
+        )
+        body.append(f'<div class="cases">{"".join(map(_figure, self.worst))}</div>')
+        return _PAGE.format(title=html.escape(str(self.about["model"])), body="\n".join(body))
+
+
+def write_report(folder: Path, report: EvaluationReport) -> tuple[Path, Path]:
+    """Write ``evaluation.json`` and ``evaluation.html``: both or none.
+
+    Parameters
+    ----------
+    folder : Path
+        Created if absent. Earlier reports are replaced.
+    report : EvaluationReport
+        What to write.
+
+    Returns
+    -------
+    (json, page) : tuple of Path
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written to, or the disk is full.
+    """
+    check_output_folder(folder)
+    paths = folder / "evaluation.json", folder / "evaluation.html"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with written_together(*paths) as (data, page):
+            data.write_text(
+                json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+                encoding="utf-8",
+            )
+            page.write_text(report.to_html(), encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"The report cannot be written to {folder}: {error.strerror or error}."
+        ) from error
+    return paths
+
+
+def _size(summary: Summary) -> str:
+    pictures, objects = (
+        f"{count} {noun}{'' if count == 1 else 's'}"
+        for count, noun in ((summary.pictures, "picture"), (summary.objects, "prompted object"))
+    )
+    interval = "in brackets 95 % intervals over pictures"
+    return f"{pictures}, {objects}" + (f"; {interval}" if summary.pictures > 1 else "")
+
+
+def _filled_tables(
+    summary: Summary,
+) -> list[tuple[str, str, list[str], list[list[str]]]]:
+    """Return title, note, header and rows of each table of which anything was measured."""
+    tables = []
+    for title, note, rows, columns in _TABLES:
+        present = [row for row in rows if (row, columns[0]) in summary.estimates]
+        if present:
+            lines = [
+                [row, *(_cell(column, summary.estimates[row, column]) for column in columns)]
+                for row in present
+            ]
+            header = ["", *(column.removeprefix("boundary F ") for column in columns)]
+            tables.append((title, note, header, lines))
+    return tables
+
+
+def _cell(column: str, estimate: Estimate) -> str:
+    """Set a figure, with its interval unless it is a floor's."""
+    digits = 1 if column == "clicks" else 3
+    value = f"{estimate.value:.{digits}f}"
+    if "floor" in column or math.isnan(estimate.low):
+        return value
+    return f"{value} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
+
+
+def _calibration_sentence(summary: Summary) -> str:
+    found = summary.calibration
+    error = _cell("error", summary.estimates["predicted IoU", "mean error"])
+    direction = "high" if found.bias > 0 else "low"
+    return (
+        f"Predicted IoU after one click is {error} off on average (always saying the median would "
+        f"be {found.constant_error:.3f} off), {abs(found.bias):.3f} too {direction} on average; "
+        f"expected calibration error {found.expected_error:.3f}."
+    )
+
+
+def _align(lines: Sequence[Sequence[str]]) -> str:
+    """Set rows in columns: the first to the left, others to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            [
+                f"  {line[0]:{widths[0]}}",
+                *(f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True)),
+            ]
+        )
+        for line in lines
+    )
+
+
+def _summary_dict(summary: Summary) -> dict[str, Any]:
+    scores: dict[str, dict[str, Any]] = {}
+    for (prompt, measure), estimate in summary.estimates.items():
+        scores.setdefault(prompt, {})[measure] = {
+            "value": _number(estimate.value),
+            "low": _number(estimate.low),
+            "high": _number(estimate.high),
+        }
+    found = summary.calibration
+    return {
+        "pictures": summary.pictures,
+        "objects": summary.objects,
+        "scores": scores,
+        "calibration": {
+            "masks": found.count,
+            "mean_error": _number(found.error),
+            "bias": _number(found.bias),
+            "expected_error": _number(found.expected_error),
+            "constant_error": _number(found.constant_error),
+            "bins": [
+                {
+                    "low": each.low,
+                    "high": each.high,
+                    "masks": each.count,
+                    "predicted": _number(each.predicted),
+                    "measured": _number(each.measured),
+                }
+                for each in found.bins
+            ],
+        },
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 5)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    lines = "".join(
+        f"<tr><th>{html.escape(row[0])}</th>"
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table><tr>{head}</tr>{lines}</table>"
+
+
+def _calibration_table(summary: Summary) -> str:
+    rows = [
+        [
+            f"{each.low:.1f} to {each.high:.1f}",
+            str(each.count),
+            f"{each.predicted:.3f}",
+            f"{each.measured:.3f}",
+        ]
+        for each in summary.calibration.bins
+        if each.count
+    ]
+    return _table(["predicted IoU", "masks", "mean predicted", "mean measured"], rows)
+
+
+def _definition_list(about: Mapping[str, str | int]) -> str:
+    rows = "".join(
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(str(value))}</dd>"
+        for name, value in about.items()
+    )
+    return f"<dl>{rows}</dl>"
+
+
+def _swatch(colour: tuple[int, int, int]) -> str:
+    return f'<span class="swatch" style="background:rgb{colour}"></span>'
+
+
+def _figure(case: WorstCase) -> str:
+    ious = ", ".join(f"{iou:.2f}" for iou in case.ious)
+    name = html.escape(case.picture)
+    caption = (
+        f"{name}, row {case.row}, column {case.col}, {case.area} px<br>IoU after each click: {ious}"
+    )
+    return (
+        f'<figure><img src="{png_data_uri(case.drawing)}" alt="an object of {name}">'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Evaluation of {title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto;
+  padding: 0 1rem; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; display: block;
+  overflow-x: auto; }}
+th, td {{ padding: 0.2rem 0.8rem; text-align: right; border-bottom: 1px solid #8884; }}
+th:first-child {{ text-align: left; }}
+dl {{ display: grid; grid-template-columns: max-content auto; gap: 0 1rem; }}
+dd {{ margin: 0; overflow-wrap: anywhere; }}
+h2 {{ margin-top: 2.5rem; }}
+.cases {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: 1rem; }}
+figure {{ margin: 0; }}
+img {{ max-width: 100%; }}
+.swatch {{ display: inline-block; width: 0.9em; height: 0.9em; border-radius: 50%;
+  border: 1px solid #888; vertical-align: -0.1em; }}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
