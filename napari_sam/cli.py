@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from napari_sam import __version__
+from napari_sam.cli_evaluation import add_evaluate
+from napari_sam.cli_training import add_train, given_settings
 from napari_sam.errors import InputError
 from napari_sam.segment.prompts import Box, Point
 
@@ -24,6 +26,8 @@ or let it find everything.
 
 commands:
   segment   outline objects in an image
+  train     teach a model from images whose objects are outlined
+  evaluate  measure a model on images whose objects are known
   demo      see it work on a bundled picture
   models    list the models: sizes, licences, what is on disk
 """
@@ -104,6 +108,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_segment(commands)
     _add_demo(commands)
+    add_train(commands)
+    add_evaluate(commands)
     commands.add_parser(
         "models",
         description=_MODELS,
@@ -300,6 +306,31 @@ def _dispatch(options: argparse.Namespace) -> None:
         from napari_sam.commands import demo
 
         demo.run(options.output)
+    elif options.command == "train":
+        from napari_sam.commands import train
+
+        train.run(
+            options.config,
+            given_settings(options),
+            folder=options.output,
+            resume=options.resume,
+            device=options.device,
+        )
+    elif options.command == "evaluate":
+        from napari_sam.commands import evaluate
+
+        evaluate.run(
+            options.model,
+            images=options.images,
+            labels=options.labels,
+            output=options.output,
+            objects=options.objects,
+            limit=options.limit,
+            automatic=options.automatic,
+            groups=options.groups,
+            device=options.device,
+            precision=options.precision,
+        )
     else:
         from napari_sam.commands import segment
 

@@ -1,0 +1,222 @@
+"""A training run from beginning to end, or from where it was stopped to the end."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sam.errors import InputError
+from napari_sam.finetune.control import Control, Progress
+from napari_sam.finetune.embedding_cache import EmbeddingCache
+from napari_sam.finetune.run_folder import RunFolder
+from napari_sam.finetune.settings import RunSettings
+from napari_sam.finetune.validation import Split, split_pictures, validate
+from src_model import load_model
+from src_model.training.adapter_files import save_adapter
+from src_model.training.config import TrainingConfig
+from src_model.training.distributed import process_rank, wait_for_all
+from src_model.training.lora import merge_lora
+from src_model.training.trainer import NotFinite, Trainer
+from src_model.weight_files import model_hash, save_checkpoint
+
+__all__ = ["check_base", "run_training"]
+
+# The state is also saved when this many seconds have passed, so that no crash costs more.
+SAVE_SECONDS = 60.0
+
+# Pictures in scikit-image that are free to use (NASA, public domain or CC0).
+TEXTURES = (
+    "astronaut",
+    "brick",
+    "camera",
+    "chelsea",
+    "coffee",
+    "grass",
+    "gravel",
+    "hubble_deep_field",
+    "moon",
+    "rocket",
+)
+
+
+def run_training(
+    settings: RunSettings,
+    folder: RunFolder,
+    control: Control | None = None,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+) -> Path | None:
+    """Train a model and keep everything about it in a folder.
+
+    Parameters
+    ----------
+    settings : RunSettings
+        With ``method`` full, decoder or lora.
+    folder : RunFolder
+        Created, unless ``resume``.
+    control : Control
+        Who follows the run; nobody by default.
+    resume : bool
+        Go on from the folder's last state. The result is that of a run without interruption,
+        bitwise on a CPU with one thread.
+    device : str
+        As :func:`src_model.load_model` takes it.
+
+    Returns
+    -------
+    Path or None
+        The trained weights, best on the validation pictures if there are any; None if stopped.
+
+    Raises
+    ------
+    InputError
+        If the data, the model or the folder cannot be used, or the loss is not a number any more.
+    """
+    assert isinstance(settings.training, TrainingConfig)
+    control = control or Control()
+    split = split_pictures(settings)
+    if split.warnings:
+        control.on_warning(split.warnings)
+    sam = load_model(settings.base, device=device, precision="float32")
+    base_hash = model_hash(sam)
+    rank, _ = process_rank()
+    if resume:
+        check_base(folder, base_hash, settings.base)
+    elif rank == 0:
+        folder.create(settings, base_hash)
+    wait_for_all()
+    embed = None
+    if settings.training.method == "decoder":
+        embed = EmbeddingCache(folder.path / "embeddings.zarr", sam, base_hash)
+    try:
+        trainer = Trainer(sam, split.training, settings.training, _textures(settings), embed)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    run = _Run(settings, folder, split, trainer, base_hash, leads=rank == 0)
+    if resume:
+        run.restore()
+    finished = run.make_steps(control)
+    return run.finish() if finished else None
+
+
+class _Run:
+    """A trainer, its folder, and what has been measured so far."""
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        folder: RunFolder,
+        split: Split,
+        trainer: Trainer,
+        base_hash: str,
+        leads: bool,
+    ) -> None:
+        self.settings, self.folder, self.split = settings, folder, split
+        self.trainer, self.base_hash, self.leads = trainer, base_hash, leads
+        self.best_score = -1.0
+
+    def restore(self) -> None:
+        """Go on from the folder's last state; from the start if there is none yet."""
+        state = self.folder.load_state()
+        if state is not None:
+            self.trainer.load_state_dict(state["trainer"])
+            self.best_score = state["best_score"]
+        if self.leads:
+            self.folder.forget_after(self.trainer.step_count)
+
+    def save(self) -> None:
+        """Write the state to go on from."""
+        if self.leads:
+            state = {"trainer": self.trainer.state_dict(), "best_score": self.best_score}
+            self.folder.save_state(state)
+
+    def make_steps(self, control: Control) -> bool:
+        """Train until the end (True) or until asked to stop (False)."""
+        steps, began = self.settings.training.steps, time.monotonic()
+        first, saved = self.trainer.step_count, time.monotonic()
+        while self.trainer.step_count < steps:
+            if control.should_stop():
+                self.save()
+                self.folder.draw_curves()
+                return False
+            try:
+                report = self.trainer.step()
+            except NotFinite as error:
+                raise InputError(self._keep_evidence(error)) from error
+            if self.leads:
+                self.folder.log(report.step, report.figures)
+            validation: dict[str, float] = {}
+            if report.step % self.settings.validate_every == 0 or report.step == steps:
+                validation = self._validate()
+            late = time.monotonic() - saved > SAVE_SECONDS
+            if report.step % self.settings.save_every == 0 or late or report.step == steps:
+                self.save()
+                saved = time.monotonic()
+            pace = (time.monotonic() - began) / (report.step - first)
+            left = pace * (steps - report.step)
+            control.on_progress(Progress(report.step, steps, report.figures, validation, left))
+        return True
+
+    def finish(self) -> Path:
+        """Write the final weights and the curves; returns the best weights there are."""
+        if self.leads:
+            if not self.folder.final.exists() or not self.folder.best.exists():
+                self._write_weights(self.folder.final)
+            self.folder.draw_curves()
+        self.folder.close()
+        wait_for_all()
+        return self.folder.best if self.folder.best.exists() else self.folder.final
+
+    def _validate(self) -> dict[str, float]:
+        """Measure, and keep the weights if they are the best so far."""
+        figures: dict[str, float] = {}
+        if self.split.validation and self.leads:
+            with self.trainer.averaged() as sam:
+                figures = validate(sam, self.split.validation)
+            self.folder.log(self.trainer.step_count, figures, validation=True)
+            if figures["score"] > self.best_score:
+                self.best_score = figures["score"]
+                self._write_weights(self.folder.best)
+            self.folder.draw_curves()
+        wait_for_all()
+        return figures
+
+    def _write_weights(self, path: Path) -> None:
+        """Write the averaged weights, as a plain model; for LoRA the adapter beside it."""
+        base = load_model(self.settings.base, device="cpu", precision="float32")
+        sam = self.trainer.export(base)
+        if self.settings.method == "lora":
+            save_adapter(path.with_name(f"{path.stem}_adapter.safetensors"), sam, self.base_hash)
+            merge_lora(sam)
+        save_checkpoint(sam, path)
+
+    def _keep_evidence(self, error: NotFinite) -> str:
+        """Save the batch that broke the loss; returns what to tell."""
+        path = self.folder.path / "failed_batch.npz"
+        images = {f"image_{i}": sample.image for i, sample in enumerate(error.samples)}
+        names = np.array([sample.name for sample in error.samples])
+        np.savez_compressed(path, allow_pickle=False, names=names, **images)
+        return f"{error} The batch is in {path}; the state before it in {self.folder.last}."
+
+
+def check_base(folder: RunFolder, base_hash: str, base: str) -> None:
+    """Refuse to go on from another model than the run was started from."""
+    if folder.base_hash() != base_hash:
+        raise InputError(
+            f"{folder.path} was started from other weights than {base} now has: bring those back, "
+            "or start a new run."
+        )
+
+
+def _textures(settings: RunSettings) -> Sequence[NDArray[np.uint8]]:
+    """Return natural pictures that scikit-image bundles, for generated scenes."""
+    assert isinstance(settings.training, TrainingConfig)
+    if not settings.training.generated:
+        return ()
+    from skimage import data
+
+    pictures = [getattr(data, name)() for name in TEXTURES]
+    return [p if p.ndim == 3 else np.stack([p] * 3, axis=-1) for p in pictures]

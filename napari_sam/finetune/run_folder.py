@@ -1,0 +1,210 @@
+"""A training run on disk: everything needed to look at it, to go on with it, and to repeat it.
+
+    config.yaml         what was asked for
+    environment.json    versions, git commit, the base model's hash, the machine
+    metrics.jsonl       one line a step, and one per validation
+    events.out.tfevents.*   the same for TensorBoard
+    curves.png          the same as a picture
+    last.pt             the state to go on from
+    best.safetensors    the weights that were best on the validation pictures
+    model.safetensors   the weights at the end
+
+Files appear under their name only when they are whole.
+"""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from napari_sam.errors import InputError
+from napari_sam.finetune.settings import RunSettings, read_settings, write_settings
+
+__all__ = ["RunFolder"]
+
+
+class RunFolder:
+    """The files of one run.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.last = path / "last.pt"
+        self.best = path / "best.safetensors"
+        self.final = path / "model.safetensors"
+        self._metrics = path / "metrics.jsonl"
+        self._events: Any = None
+
+    def create(self, settings: RunSettings, base_hash: str) -> None:
+        """Make the folder and note what the run is.
+
+        Raises
+        ------
+        InputError
+            If there is a run already, or the folder cannot be made.
+        """
+        if (self.path / "config.yaml").exists():
+            raise InputError(
+                f"{self.path} holds a run already: go on with it (--resume), or choose another "
+                "folder."
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._whole(
+                self.path / "environment.json",
+                lambda path: path.write_text(json.dumps(_environment(base_hash), indent=2)),
+            )
+            # Last, because it is what makes the folder a run.
+            self._whole(self.path / "config.yaml", lambda path: write_settings(path, settings))
+        except OSError as error:
+            raise InputError(
+                f"The folder {self.path} cannot be written ({error.strerror}): choose another one."
+            ) from error
+
+    def settings(self) -> RunSettings:
+        """Read what was asked for.
+
+        Raises
+        ------
+        InputError
+            If the folder holds no run.
+        """
+        path = self.path / "config.yaml"
+        if not path.exists():
+            raise InputError(f"{self.path} holds no run to go on with: start one without --resume.")
+        return read_settings(path)
+
+    def base_hash(self) -> str:
+        """Return the hash of the model that the run started from."""
+        return str(json.loads((self.path / "environment.json").read_text())["base_hash"])
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Write the state to go on from.
+
+        Raises
+        ------
+        InputError
+            If the disk is full or gone; the state written before is still there.
+        """
+        import torch
+
+        try:
+            self._whole(self.last, lambda path: torch.save(dict(state), path))
+        except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
+            raise InputError(
+                f"The run's state could not be written to {self.last} ({_reason(error)}): make "
+                "room, then go on from the last one with --resume."
+            ) from error
+
+    def load_state(self) -> dict[str, Any] | None:
+        """Read the state to go on from; None if the run has not come so far."""
+        import torch
+
+        if not self.last.exists():
+            return None
+        state: dict[str, Any] = torch.load(self.last, map_location="cpu", weights_only=True)
+        return state
+
+    def log(self, step: int, figures: Mapping[str, float], validation: bool = False) -> None:
+        """Add a line of figures."""
+        name = "validation" if validation else "training"
+        line = {"step": step, "kind": name, **figures}
+        with self._metrics.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        if self._events is None:
+            from tensorboardX import SummaryWriter
+
+            self._events = SummaryWriter(str(self.path))
+        for key, value in figures.items():
+            self._events.add_scalar(f"{name}/{key}", value, step)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Read all figures; a line that a crash cut short is left out."""
+        result = []
+        if self._metrics.exists():
+            for line in self._metrics.read_text().splitlines():
+                try:
+                    result.append(json.loads(line))
+                except json.JSONDecodeError:
+                    break  # only the last line can be unfinished
+        return result
+
+    def forget_after(self, step: int) -> None:
+        """Drop the figures of steps that a resumed run will make again."""
+        kept = [json.dumps(line) for line in self.lines() if line["step"] <= step]
+        self._whole(
+            self._metrics, lambda path: path.write_text("".join(line + "\n" for line in kept))
+        )
+
+    def draw_curves(self) -> None:
+        """Draw the figures so far as ``curves.png``."""
+        from napari_sam.finetune.curves import draw_curves
+
+        lines = self.lines()
+        if lines:
+            self._whole(self.path / "curves.png", lambda path: draw_curves(path, lines))
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+
+    def _whole(self, path: Path, write: Callable[[Path], object]) -> None:
+        """Let a file appear, or change, at once."""
+        part = path.with_name(f".{path.name}.part{path.suffix}")
+        try:
+            write(part)
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]
+
+
+def _environment(base_hash: str) -> dict[str, Any]:
+    """Say with what a run was made."""
+    packages = ("napari-sam-tiled", "torch", "numpy", "scipy", "scikit-image")
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "base_hash": base_hash,
+        "git": _git_version(),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
+        "versions": versions,
+    }
+
+
+def _git_version() -> str | None:
+    """Return the commit of the code, "-dirty" if it was changed; None outside a checkout."""
+    here = Path(__file__)
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=here.parent, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        # An environment may lie inside the checkout of something else.
+        git("ls-files", "--error-unmatch", here.name)
+        return git("describe", "--always", "--dirty", "--abbrev=12")
+    except (OSError, subprocess.CalledProcessError):
+        return None
