@@ -70,7 +70,9 @@ class SamPredictor:
             raise ValueError(f"The image has no pixels: its shape is {image.shape}.")
         if image_format != self.model.image_format:
             image = image[..., ::-1]
-        resized = torch.as_tensor(self.transform.apply_image(image), device=self.model.device)
+        # An image that fits already comes back as it is, and files are often read as read-only.
+        pixels = np.require(self.transform.apply_image(image), requirements="W")
+        resized = torch.as_tensor(pixels, device=self.model.device)
         self.set_torch_image(resized.permute(2, 0, 1).contiguous()[None], image.shape[:2])
 
     @torch.no_grad()

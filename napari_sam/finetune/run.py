@@ -17,8 +17,9 @@ from src_model import load_model
 from src_model.training.adapter_files import save_adapter
 from src_model.training.config import TrainingConfig
 from src_model.training.distributed import process_rank, wait_for_all
+from src_model.training.feed import BadSample
 from src_model.training.lora import merge_lora
-from src_model.training.trainer import NotFinite, Trainer
+from src_model.training.trainer import NotFinite, Trainer, check_config
 from src_model.weight_files import model_hash, save_checkpoint
 
 __all__ = ["check_base", "run_training"]
@@ -81,6 +82,10 @@ def run_training(
     if split.warnings:
         control.on_warning(split.warnings)
     sam = load_model(settings.base, device=device, precision="float32")
+    try:
+        check_config(settings.training, sam)
+    except ValueError as error:
+        raise InputError(str(error)) from error
     base_hash = model_hash(sam)
     rank, _ = process_rank()
     if resume:
@@ -91,10 +96,7 @@ def run_training(
     embed = None
     if settings.training.method == "decoder":
         embed = EmbeddingCache(folder.path / "embeddings.zarr", sam, base_hash)
-    try:
-        trainer = Trainer(sam, split.training, settings.training, _textures(settings), embed)
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    trainer = Trainer(sam, split.training, settings.training, _textures(settings), embed)
     run = _Run(settings, folder, split, trainer, base_hash, leads=rank == 0)
     if resume:
         run.restore()
@@ -146,6 +148,9 @@ class _Run:
                 report = self.trainer.step()
             except NotFinite as error:
                 raise InputError(self._keep_evidence(error)) from error
+            except BadSample as error:
+                self.save()
+                raise InputError(f"{error} The run can go on (--resume) once that is mended.") from error
             if self.leads:
                 self.folder.log(report.step, report.figures)
             validation: dict[str, float] = {}

@@ -27,14 +27,14 @@ class TrainingConfig:
         Go on from the base model's weights, or take its architecture alone.
     steps : int
         Steps of the optimiser.
-    images, accumulate : int
+    batch, accumulate : int
         Images encoded together, and how many such batches make one step.
     window : int or None
         Side in frame pixels of the part of the frame shown to the encoder, so that a step costs
         less while objects keep the size they will have. Only encoders without absolute positions
         (``tiny_vit``) can; the last ``WHOLE_SHARE`` of the steps sees whole frames. None for whole
         frames throughout.
-    error_points, box_share, objects, chunk
+    error_points, box_share, objects, chunk, local
         See :class:`~src_model.training.interactive.Interaction`.
     lr, warmup, schedule, weight_decay, layer_decay, clip
         Peak learning rate; steps of linear warm-up; ``"cosine"`` or ``"step"`` (a tenth after two
@@ -76,13 +76,14 @@ class TrainingConfig:
     method: Method = "full"
     start: Literal["base", "random"] = "base"
     steps: int = 1000
-    images: int = 2
+    batch: int = 2
     accumulate: int = 1
     window: int | None = None
     error_points: int = 8
     box_share: float = 0.5
-    objects: int = 64
+    objects: int = 32
     chunk: int = 16
+    local: float = 0.75
     lr: float = 2e-4
     warmup: int = 50
     schedule: Literal["cosine", "step"] = "cosine"
@@ -103,13 +104,13 @@ class TrainingConfig:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("steps", "images", "accumulate", "objects", "chunk", "lora_rank"):
+        for name in ("steps", "batch", "accumulate", "objects", "chunk", "lora_rank"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
         for name in ("warmup", "curriculum", "workers", "seed", "error_points", "auxiliary"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}.")
-        for name in ("box_share", "generated", "drop_path", "ema"):
+        for name in ("box_share", "local", "generated", "drop_path", "ema"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie between 0 and 1, not {getattr(self, name)}.")
         for name in ("lr", "clip", "layer_decay"):
@@ -131,7 +132,7 @@ class TrainingConfig:
     @property
     def interaction(self) -> Interaction:
         """How prompts are simulated."""
-        return Interaction(self.error_points, self.box_share, self.objects, self.chunk)
+        return Interaction(self.error_points, self.box_share, self.objects, self.chunk, self.local)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dict of plain values, from which :meth:`from_dict` makes the same config."""

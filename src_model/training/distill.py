@@ -104,7 +104,7 @@ def distill(
         return embedding
 
     def batch_loss(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
-        drawn = draw_images(images, rng, config.images)
+        drawn = draw_images(images, rng, config.batch)
         targets = torch.stack([target(index, image) for index, image in drawn])
         frames = torch.cat([_frame(student, image) for _, image in drawn])
         return F.mse_loss(student.image_encoder(frames), targets.to(student.device))

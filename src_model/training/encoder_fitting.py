@@ -35,7 +35,7 @@ class FitConfig:
     ----------
     steps : int
         Steps of the optimiser.
-    images : int
+    batch : int
         Pictures a step.
     lr, warmup, weight_decay
         Peak learning rate, steps of linear warm-up before it falls as a cosine, and AdamW's decay
@@ -52,7 +52,7 @@ class FitConfig:
     """
 
     steps: int = 1000
-    images: int = 4
+    batch: int = 4
     lr: float = 3e-4
     warmup: int = 50
     weight_decay: float = 0.05
@@ -60,7 +60,7 @@ class FitConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "images"):
+        for name in ("steps", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
         for name in ("warmup", "weight_decay", "seed"):

@@ -20,12 +20,16 @@ from .config import TrainingConfig
 from .pictures import ObjectMasks, Picture, PictureSource
 from .scenes import generate_scene
 
-__all__ = ["WHOLE_SHARE", "Feed", "sample_batches"]
+__all__ = ["WHOLE_SHARE", "BadSample", "Feed", "sample_batches"]
 
 # Part of the steps, at the end, that sees whole frames instead of windows.
 WHOLE_SHARE = 0.15
 # How often another picture is tried when a sample shows no object at all.
 _TRIES = 50
+
+
+class BadSample(ValueError):
+    """A picture cannot be read, or shows nothing to learn from; the sentence says which."""
 
 
 class Feed(torch.utils.data.Dataset[Sample]):
@@ -57,12 +61,25 @@ class Feed(torch.utils.data.Dataset[Sample]):
     def side(self, number: int) -> int:
         """Return the side of a sample's window: all samples of a batch have the same."""
         config = self.config
-        step = number // (config.images * config.accumulate)
+        step = number // (config.batch * config.accumulate)
         if config.window is None or step >= (1 - WHOLE_SHARE) * config.steps:
             return self.frame
         return config.window
 
     def __getitem__(self, number: int) -> Sample:
+        """Return a sample.
+
+        Raises
+        ------
+        BadSample
+            If its picture cannot be read, or none of many shows an object.
+        """
+        try:
+            return self._sample(number)
+        except (ValueError, OSError) as error:
+            raise BadSample(str(error)) from error
+
+    def _sample(self, number: int) -> Sample:
         rng = np.random.default_rng((self.config.seed, number))
         side = self.side(number)
         for attempt in range(_TRIES):
@@ -77,7 +94,7 @@ class Feed(torch.utils.data.Dataset[Sample]):
     def _draw(self, rng: np.random.Generator, number: int, side: int, attempt: int) -> Sample:
         config = self.config
         augmentation = config.augmentation
-        step = number // (config.images * config.accumulate)
+        step = number // (config.batch * config.accumulate)
         if rng.random() < config.generated:
             image, labels = generate_scene(rng, side, self.textures)
             picture = Picture("a generated scene", image, ObjectMasks.from_labels(labels))
@@ -107,7 +124,7 @@ def sample_batches(feed: Feed, start: int, rank: int = 0, ranks: int = 1) -> Ite
     rank, ranks : int
         Every process of a distributed run takes its own batches.
     """
-    images = feed.config.images
+    images = feed.config.batch
 
     def numbers() -> Iterator[list[int]]:
         for batch in itertools.count(start):
@@ -115,7 +132,7 @@ def sample_batches(feed: Feed, start: int, rank: int = 0, ranks: int = 1) -> Ite
             yield list(range(first, first + images))
 
     loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(
-        feed,
+        _Tolerant(feed),
         batch_sampler=numbers(),
         num_workers=feed.config.workers,
         collate_fn=list,
@@ -124,7 +141,24 @@ def sample_batches(feed: Feed, start: int, rank: int = 0, ranks: int = 1) -> Ite
         # Of its own, or the loader would draw from the generator that the network draws from.
         generator=torch.Generator(),
     )
-    yield from loader
+    for batch in loader:
+        for sample in batch:
+            if isinstance(sample, BadSample):
+                raise sample
+        yield batch
+
+
+class _Tolerant(torch.utils.data.Dataset[Any]):
+    """Hand errors over as values: raised in a worker they arrive wrapped in its traceback."""
+
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+
+    def __getitem__(self, number: int) -> Sample | BadSample:
+        try:
+            return self.feed[number]
+        except BadSample as error:
+            return error
 
 
 def _one_thread(worker: int) -> None:

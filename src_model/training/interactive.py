@@ -4,6 +4,10 @@ Objects are taken in chunks and every round is propagated back at once, into the
 into the gradient of the embedding. What has to be held at any time is one round of one chunk,
 however many objects an image has and however many rounds there are.
 
+Most chunks may be decoded on a part of the embedding around each object instead of the whole: for
+small objects a decoder step then costs a tenth, and a correct answer there is most of what there
+is to learn. The others still see everything that must *not* be taken for the object.
+
 References
 ----------
 .. [1] Kirillov et al., "Segment Anything", 2023, appendix A, "Training algorithm".
@@ -42,12 +46,15 @@ class Interaction:
         Objects trained per image at most, drawn anew each time.
     chunk : int
         Objects decoded together.
+    local : float
+        Part of the chunks that is decoded around each object only, if the objects are small.
     """
 
     error_points: int = 8
     box_share: float = 0.5
     objects: int = 64
     chunk: int = 16
+    local: float = 0.0
 
 
 @dataclass
@@ -74,7 +81,6 @@ def backward_objects(
     objects: ObjectMasks,
     interaction: Interaction,
     weight: float = 1.0,
-    offset: tuple[int, int] = (0, 0),
 ) -> dict[str, float]:
     """Train on the objects of one image: add their gradients to parameters and embedding.
 
@@ -86,15 +92,13 @@ def backward_objects(
         Its prompt encoder and mask decoder are run.
     embedding : Tensor
         (1, C, h, w), a leaf; its ``grad`` receives what the encoder has to learn if it requires
-        one.
+        one. A window smaller than the model's frame is said to lie anywhere in it.
     objects : ObjectMasks
         At least one, in the pixels of the window that was encoded.
     interaction : Interaction
         How prompts are simulated.
     weight : float
         Factor of the loss: one over the number of images in a step.
-    offset : (int, int)
-        Row and column, in embedding cells, of the encoded window in the model's frame.
 
     Returns
     -------
@@ -108,54 +112,157 @@ def backward_objects(
     by_box = rng.random(len(chosen)) < interaction.box_share
     # All objects of a chunk begin in the same way, so that they can be decoded together.
     for kind in (False, True):
-        alike = chosen[by_box == kind]
+        alike = chosen[by_box == kind].tolist()
+        if interaction.local:  # objects of a size need parts of a size
+            alike.sort(key=lambda i: max(objects.items[i].mask.shape))
         for start in range(0, len(alike), interaction.chunk):
-            chunk = alike[start : start + interaction.chunk].tolist()
-            _backward_chunk(
-                rng,
-                sam,
-                embedding,
-                objects,
-                chunk,
-                kind,
-                plan_rounds(rng, interaction.error_points),
-                weight * len(chunk) / len(chosen),
-                offset,
-                figures,
-            )
+            chunk = alike[start : start + interaction.chunk]
+            local = rng.random() < interaction.local
+            view = _look_around(rng, sam, embedding, objects, chunk, local)
+            prompts = _begin(rng, view, objects, chunk, kind)
+            rounds = plan_rounds(rng, interaction.error_points)
+            share = weight * len(chunk) / len(chosen)
+            _backward_rounds(rng, sam, view, prompts, rounds, share, figures)
+            view.return_gradient(embedding)
     return {name: float(np.mean(values)) for name, values in figures.items()}
 
 
-def _backward_chunk(
+@dataclass
+class _View:
+    """What the decoder sees of the embedding for each object of a chunk.
+
+    Parameters
+    ----------
+    embedding : Tensor
+        A leaf: (1, C, h, w), shared by the objects, or (B, C, h, w), a part for each.
+    target : Tensor
+        (B, 4 h, 4 w) truth there.
+    corners : Tensor
+        (B, 2) first column and row of each object's part, in cells.
+    place : (int, int)
+        Row and column of the frame, in cells, at which the decoder is told that all this lies.
+    stride : int
+        Pixels per low-resolution pixel.
+    """
+
+    embedding: Tensor
+    target: Tensor
+    corners: Tensor
+    place: tuple[int, int]
+    stride: int
+
+    def inside(self, points: Tensor) -> Tensor:
+        """Turn the window's (x, y) of each object, (B, n, 2), into those of its part."""
+        return points - 4 * self.stride * self.corners[:, None]
+
+    def return_gradient(self, embedding: Tensor) -> None:
+        """Add what the parts have learned to the gradient of the whole embedding."""
+        if not embedding.requires_grad or self.embedding.grad is None:
+            return
+        if embedding.grad is None:
+            embedding.grad = torch.zeros_like(embedding)
+        h, w = self.embedding.shape[2:]
+        parts = self.embedding.grad
+        for part, (col, row) in zip(parts, self.corners.tolist(), strict=False):
+            embedding.grad[0, :, row : row + h, col : col + w] += part
+
+
+def _look_around(
     rng: np.random.Generator,
     sam: Sam,
     embedding: Tensor,
     objects: ObjectMasks,
     chunk: Sequence[int],
-    by_box: bool,
-    rounds: Sequence[Round],
-    weight: float,
-    offset: tuple[int, int],
-    figures: dict[str, list[float]],
-) -> None:
-    """Run all rounds of a few objects, each propagated back before the next begins."""
-    device = embedding.device
+    local: bool,
+) -> _View:
+    """Cut the part of the embedding that the decoder is to see for each object of a chunk."""
+    device, stride = embedding.device, sam.variant.patch_size // 4
     h, w = embedding.shape[2:]
-    stride = sam.variant.patch_size // 4
-    target = torch.from_numpy(objects.low_resolution(chunk, (4 * h, 4 * w), stride)).to(device)
+    target = torch.from_numpy(objects.low_resolution(chunk, (4 * h, 4 * w), stride))
+    size = min(h, w)
+    if local:
+        extent = max(max(objects.items[i].mask.shape) for i in chunk) / sam.variant.patch_size
+        # Twice the object and some neighbours; one of few sizes, so that buffers are used again.
+        size = next((s for s in _PARTS if s >= 2 * extent + 4 and s < size), size)
+    whole = size == min(h, w)
+    room = sam.variant.grid_size - (max(h, w) if whole else size) + 1
+    place = (int(rng.integers(room)), int(rng.integers(room)))
+    if whole:
+        corners = torch.zeros(len(chunk), 2, dtype=torch.int64)
+        parts = embedding.detach().clone()
+    else:
+        corners = torch.tensor([_corner(rng, objects, i, size, (h, w), stride) for i in chunk])
+        parts = torch.stack(
+            [embedding[0, :, y : y + size, x : x + size].detach() for x, y in corners.tolist()]
+        )
+        target = torch.stack(
+            [
+                truth[4 * y : 4 * (y + size), 4 * x : 4 * (x + size)]
+                for truth, (x, y) in zip(target, corners.tolist(), strict=True)
+            ]
+        )
+    parts.requires_grad_(embedding.requires_grad)
+    return _View(parts, target.to(device), corners.to(device), place, stride)
+
+
+# Sides, in cells, of the part of an embedding that is decoded for small objects.
+_PARTS = (12, 16, 24, 32)
+
+
+def _corner(
+    rng: np.random.Generator,
+    objects: ObjectMasks,
+    index: int,
+    size: int,
+    shape: tuple[int, int],
+    stride: int,
+) -> tuple[int, int]:
+    """Return (column, row) of a part with the object inside, at a random place of it."""
+    x0, y0, x1, y1 = (value // (4 * stride) for value in objects.box(index))
+    corner = []
+    for first, last, end in ((x0, x1, shape[1]), (y0, y1, shape[0])):
+        low, high = max(0, last + 1 - size), min(first, end - size)
+        corner.append(int(rng.integers(low, high + 1)))
+    return corner[0], corner[1]
+
+
+def _begin(
+    rng: np.random.Generator,
+    view: _View,
+    objects: ObjectMasks,
+    chunk: Sequence[int],
+    by_box: bool,
+) -> _Prompts:
+    """Give each object of a chunk its first prompt."""
+    device = view.target.device
     prompts = _Prompts()
     if by_box:
-        boxes = [noisy_box(rng, objects.box(i)) for i in chunk]
-        prompts.boxes = torch.tensor(boxes, device=device)
+        boxes = torch.tensor([noisy_box(rng, objects.box(i)) for i in chunk], device=device)
+        prompts.boxes = view.inside(boxes.view(-1, 2, 2)).flatten(1)
     else:
-        points = [[first_point(rng, objects.items[i])] for i in chunk]
+        points = torch.tensor([[first_point(rng, objects.items[i])] for i in chunk], device=device)
         labels = torch.ones(len(chunk), 1, dtype=torch.int64, device=device)
-        prompts.add_points(torch.tensor(points, device=device), labels)
+        prompts.add_points(view.inside(points), labels)
+    return prompts
+
+
+def _backward_rounds(
+    rng: np.random.Generator,
+    sam: Sam,
+    view: _View,
+    prompts: _Prompts,
+    rounds: Sequence[Round],
+    weight: float,
+    figures: dict[str, list[float]],
+) -> None:
+    """Run all rounds of a chunk, each propagated back before the next begins."""
+    by_box, target = prompts.boxes is not None, view.target
+    everyone = torch.arange(len(target), device=target.device)
     for number, kind in enumerate(rounds):
         if kind == "point":
             assert prompts.masks is not None  # from the round before
-            prompts.add_points(*error_points(rng, prompts.masks[:, 0], target, stride))
-        logits, predicted = _decode(sam, embedding, prompts, offset)
+            prompts.add_points(*error_points(rng, prompts.masks[:, 0], target, view.stride))
+        logits, predicted = _decode(sam, view, prompts)
         loss, iou = best_mask_loss(logits[:, 1:], predicted[:, 1:], target)
         # The paper trains the single mask alone once a prompt is no longer ambiguous. The three are
         # trained on here too, so that they stay an offer worth making with any number of prompts.
@@ -175,22 +282,19 @@ def _backward_chunk(
             figures["corrected"].append(float(single_iou.mean()))
         first_mask = 0 if unambiguous else 1
         best = predicted[:, first_mask:].argmax(1) + first_mask
-        previous = logits.detach()[torch.arange(len(chunk), device=device), best]
-        prompts.masks = previous[:, None].clamp(-32, 32)
+        prompts.masks = logits.detach()[everyone, best][:, None].clamp(-32, 32)
 
 
-def _decode(
-    sam: Sam, embedding: Tensor, prompts: _Prompts, offset: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
+def _decode(sam: Sam, view: _View, prompts: _Prompts) -> tuple[Tensor, Tensor]:
     """Return logits (B, 4, 4 h, 4 w) and predicted IoU (B, 4), the single-mask token's first."""
-    h, w = embedding.shape[2:]
-    row, col = offset
+    h, w = view.embedding.shape[2:]
+    row, col = view.place
     patch = sam.variant.patch_size
-    shift = torch.tensor([patch * col, patch * row], device=embedding.device)
+    shift = torch.tensor([patch * col, patch * row], device=view.embedding.device)
     points = None
     if prompts.points is not None and prompts.labels is not None:
         points = (prompts.points + shift, prompts.labels)
     boxes = None if prompts.boxes is None else prompts.boxes + shift.repeat(2)
     sparse, dense = sam.prompt_encoder(points, boxes, prompts.masks)
     image_pe = sam.prompt_encoder.get_dense_pe()[..., row : row + h, col : col + w]
-    return sam.mask_decoder.predict_masks(embedding, image_pe, sparse, dense[..., :h, :w])
+    return sam.mask_decoder.predict_masks(view.embedding, image_pe, sparse, dense[..., :h, :w])

@@ -56,7 +56,7 @@ class MaeConfig(FitConfig):
 
     Parameters
     ----------
-    steps, images, lr, warmup, weight_decay, precision, seed
+    steps, batch, lr, warmup, weight_decay, precision, seed
         See :class:`~src_model.training.encoder_fitting.FitConfig`.
     mask_ratio : float
         Part of the patches that is hidden.
@@ -240,7 +240,7 @@ def pretrain(
         pretraining = MaePretraining(sam.image_encoder, sam.variant, config)
 
     def batch_loss(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
-        return pretraining(_draw_frames(sam, images, rng, config.images), generator)[0]
+        return pretraining(_draw_frames(sam, images, rng, config.batch), generator)[0]
 
     fit(pretraining, batch_loss, config, on_step, resume)
     settle_batch_norm(sam, images, config)
@@ -271,7 +271,7 @@ def settle_batch_norm(sam: Sam, images: Images, config: MaeConfig) -> None:
     sam.image_encoder.train()
     with torch.no_grad():
         for _ in range(_SETTLING_BATCHES):
-            sam.image_encoder(_draw_frames(sam, images, rng, config.images))
+            sam.image_encoder(_draw_frames(sam, images, rng, config.batch))
     sam.image_encoder.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -34,7 +34,7 @@ from .lora import LoraConfig, add_lora, hold_batch_norm
 from .optimizer import Optimizer
 from .pictures import PictureSource
 
-__all__ = ["NotFinite", "StepReport", "Trainer"]
+__all__ = ["NotFinite", "StepReport", "Trainer", "check_config", "frames"]
 
 
 class NotFinite(ArithmeticError):
@@ -105,7 +105,7 @@ class Trainer:
         embed: Callable[[Sample], Tensor] | None = None,
     ) -> None:
         frame = sam.variant.image_size
-        _check_window(config, sam)
+        check_config(config, sam)
         torch.manual_seed(config.seed)
         self.sam, self.config, self.embed = sam, config, embed
         self.feed = Feed(source, config, frame, textures)
@@ -172,9 +172,8 @@ class Trainer:
         gradients = []
         for sample, embedded in zip(samples, embedding.detach().split(1), strict=True):
             leaf = embedded.clone().requires_grad_(self.trains_encoder)
-            offset = self._offset(rng, embedding.shape[-1])
             measured = backward_objects(
-                rng, self.sam, leaf, sample.objects, self.config.interaction, share, offset
+                rng, self.sam, leaf, sample.objects, self.config.interaction, share
             )
             for name, value in measured.items():
                 figures[name].append(value)
@@ -195,7 +194,7 @@ class Trainer:
         if self.embed is not None:
             return torch.cat([self.embed(sample) for sample in samples]).to(self.sam.device)
         with torch.set_grad_enabled(self.trains_encoder):
-            side = self.feed.side(self.step_count * self.config.images * self.config.accumulate)
+            side = self.feed.side(self.step_count * self.config.batch * self.config.accumulate)
             return self.sam.image_encoder(frames(self.sam, samples, side))
 
     def _auxiliary_loss(self, embedding: Tensor, samples: list[Sample]) -> Tensor:
@@ -204,11 +203,6 @@ class Trainer:
         stride = self.sam.variant.patch_size // 4
         targets = [dense_targets(sample.objects, (4 * h, 4 * w), stride) for sample in samples]
         return dense_loss(self.head(embedding), torch.stack(targets).to(embedding.device))
-
-    def _offset(self, rng: np.random.Generator, cells: int) -> tuple[int, int]:
-        """Return where in the frame a window of so many cells is said to lie."""
-        room = self.sam.variant.grid_size - cells + 1
-        return int(rng.integers(room)), int(rng.integers(room))
 
     def averaged(self) -> AbstractContextManager[Sam]:
         """Return a context in which the network has the averaged weights and is in evaluation."""
@@ -295,7 +289,8 @@ def _lora_config(config: TrainingConfig) -> LoraConfig:
     return LoraConfig(config.lora_rank, float(config.lora_rank), config.lora_targets)
 
 
-def _check_window(config: TrainingConfig, sam: Sam) -> None:
+def check_config(config: TrainingConfig, sam: Sam) -> None:
+    """Raise ValueError, in one sentence, if the settings do not suit the model."""
     variant = sam.variant
     if config.window is None:
         return

@@ -50,7 +50,7 @@ class DiscGenerator(SamAutomaticMaskGenerator):
     A network with random weights answers every click with much the same masks over the whole image.
     """
 
-    def _decode(self, in_frame: NDArray[np.floating]) -> tuple[torch.Tensor, torch.Tensor]:
+    def discs(self, in_frame: NDArray[np.floating]) -> tuple[torch.Tensor, torch.Tensor]:
         feature = self.predictor.get_image_embedding()[0, 0]
         low = torch.nn.functional.interpolate(feature[None, None], scale_factor=4)[0, 0]
         y, x = torch.meshgrid(torch.arange(len(low)), torch.arange(len(low)), indexing="ij")
@@ -59,6 +59,13 @@ class DiscGenerator(SamAutomaticMaskGenerator):
         logits = torch.tensor([1.5, 3.0, 9.0])[:, None, None] - distance + 2 * low.sin() * x.sin()
         ious = 0.7 + 0.3 * logits.mean(dim=(2, 3)).mul(50).sin()
         return logits, ious
+
+    def _decode(
+        self, in_frame: NDArray[np.floating]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        logits, ious = self.discs(in_frame)
+        good = ious > (self.pred_iou_thresh or -torch.inf)
+        return logits[good], ious[good], torch.nonzero(good)[:, 0]
 
 
 def _generator(sam: Sam, **changes: Any) -> SamAutomaticMaskGenerator:
@@ -105,7 +112,7 @@ class TestRecords:
         predictor.set_image(image)
         points = build_point_grid(5) * image.shape[1::-1]
         coords = predictor.transform.apply_coords(points, (72, 108))
-        low_res, ious = generator._decode(coords)
+        low_res, ious = generator.discs(coords)
         logits = sam.postprocess_masks(low_res, (85, 128), (72, 108)).flatten(0, 1)
         ious = ious.flatten()
         stability = calculate_stability_score(logits, 0.0, 1.0)

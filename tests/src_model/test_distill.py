@@ -21,7 +21,7 @@ TEACHER = replace(
     SMALL_VIT, name="teacher", image_size=64, decoder_mlp_dim=64, num_multimask_outputs=2
 )
 STUDENT = replace(SMALL_TINY_VIT, name="student", image_size=64)
-CONFIG = FitConfig(steps=4, images=2, lr=4e-3, warmup=2)
+CONFIG = FitConfig(steps=4, batch=2, lr=4e-3, warmup=2)
 
 
 def pictures() -> list[NDArray[np.uint8]]:
@@ -53,7 +53,7 @@ def test_the_student_comes_close_to_its_teacher(tmp_path: Path) -> None:
         model,
         source,
         pictures(),
-        replace(CONFIG, steps=100, images=4, warmup=10),
+        replace(CONFIG, steps=100, batch=4, warmup=10),
         lambda step: losses.append(step.loss),
     )
     assert np.mean(losses[-5:]) < 0.4 * losses[0]

@@ -27,7 +27,7 @@ from src_model.training.mae import (
 
 TINY_VIT = replace(SMALL_TINY_VIT, image_size=64)
 VARIANTS = pytest.mark.parametrize("variant", [SMALL_VIT, TINY_VIT], ids=lambda v: v.name)
-CONFIG = MaeConfig(steps=4, images=2, lr=3e-3, warmup=2, decoder_width=64)
+CONFIG = MaeConfig(steps=4, batch=2, lr=3e-3, warmup=2, decoder_width=64)
 
 
 def textures(count: int = 5, size: int = 160) -> list[NDArray[np.uint8]]:
@@ -109,7 +109,7 @@ def test_pretraining_completes_textures(
     torch.manual_seed(0)
     sam = seeded(variant) if from_weights else build_sam(variant)
     before = copy.deepcopy(sam.state_dict())
-    config = replace(CONFIG, steps=45, images=6, warmup=5, precision=precision)
+    config = replace(CONFIG, steps=45, batch=6, warmup=5, precision=precision)
     losses = []
     pictures = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training_toys import TINY_VIT, Scenes, tiny_config, tiny_sam
+from training_toys import TINY, TINY_VIT, Scenes, tiny_config, tiny_sam
 
 from src_model.training.config import TrainingConfig
 from src_model.training.feed import Feed, sample_batches
@@ -25,7 +26,7 @@ METHODS: list[dict[str, Any]] = [
     {"drop_path": 0.2, "layer_decay": 0.8, "generated": 0.5, "accumulate": 2},
     {"method": "decoder"},
     {"method": "lora", "lora_targets": ("encoder.qkv", "decoder.q_proj")},
-    {"precision": "bfloat16", "schedule": "step"},
+    {"precision": "bfloat16", "schedule": "step", "local": 1.0},
 ]
 
 
@@ -87,7 +88,7 @@ def test_training_reduces_the_loss() -> None:
             return Picture("square", image, ObjectMasks.from_labels(labels))
 
     config = tiny_config(
-        start="random", auxiliary=1.0, error_points=0, box_share=0.0, images=1, lr=2e-3
+        start="random", auxiliary=1.0, error_points=0, box_share=0.0, batch=1, lr=2e-3
     )
     run = Trainer(tiny_sam(), Square(), config)
     losses = [run.step().figures["loss"] for _ in range(20)]
@@ -115,6 +116,23 @@ def test_chunks_of_objects_add_up_to_the_same_gradient() -> None:
         assert embedding.grad is not None
         gradients.append(embedding.grad)
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-6)
+
+
+def test_what_is_learned_around_an_object_goes_back_to_its_place() -> None:
+    labels = np.zeros((512, 512), int)
+    labels[400:430, 60:90] = 1
+    torch.manual_seed(0)
+    embedding = torch.randn(1, 32, 32, 32, requires_grad=True)
+    sam = tiny_sam(dataclasses.replace(TINY, image_size=512))
+    interaction = Interaction(error_points=1, local=1.0)
+    rng = np.random.default_rng(0)
+    backward_objects(rng, sam, embedding, ObjectMasks.from_labels(labels), interaction)
+    assert embedding.grad is not None
+    rows, cols = embedding.grad[0].abs().sum(0).nonzero().T
+    assert rows.max() - rows.min() < 12
+    assert cols.max() - cols.min() < 12
+    assert rows.min() <= 400 // 16 <= rows.max()
+    assert cols.min() <= 60 // 16 <= cols.max()
 
 
 def test_recomputing_activations_changes_nothing() -> None:
@@ -160,7 +178,7 @@ def test_windows_need_an_encoder_without_absolute_positions() -> None:
 
 
 def test_the_last_steps_see_whole_frames() -> None:
-    feed = Feed(Scenes(), tiny_config(window=64, images=2), 128)
+    feed = Feed(Scenes(), tiny_config(window=64, batch=2), 128)
     assert feed.side(0) == feed.side(2 * 16) == 64
     assert feed.side(2 * 17) == 128
 
@@ -249,7 +267,7 @@ def test_two_processes_average_their_gradients_and_stay_alike(tmp_path: Path) ->
         "from training_toys import Scenes, tiny_config, tiny_sam\n"
         "torch.set_num_threads(1)\n"
         "join_processes()\n"
-        "run = Trainer(tiny_sam(), Scenes(), tiny_config(images=1))\n"
+        "run = Trainer(tiny_sam(), Scenes(), tiny_config(batch=1))\n"
         "for _ in range(2):\n"
         "    run.step()\n"
         "rank, ranks = process_rank()\n"

@@ -68,5 +68,6 @@ def tiny_config(**changes: Any) -> TrainingConfig:
         "error_points": 2,
         "precision": "float32",
         "workers": 0,
+        "local": 0.5,
     }
     return TrainingConfig(**{**values, **changes})
