@@ -82,7 +82,7 @@ class TrainingConfig:
     error_points: int = 8
     box_share: float = 0.5
     objects: int = 32
-    chunk: int = 16
+    chunk: int | None = None
     local: float = 0.75
     lr: float = 2e-4
     warmup: int = 50
@@ -104,9 +104,11 @@ class TrainingConfig:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "accumulate", "objects", "chunk", "lora_rank"):
+        for name in ("steps", "batch", "accumulate", "objects", "lora_rank"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.chunk is not None and self.chunk < 1:
+            raise ValueError(f"chunk must be at least 1, not {self.chunk}.")
         for name in ("warmup", "curriculum", "workers", "seed", "error_points", "auxiliary"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}.")
@@ -129,10 +131,12 @@ class TrainingConfig:
             raise ValueError(f"start: random needs method: full, not {self.method}.")
         object.__setattr__(self, "lora_targets", tuple(self.lora_targets))
 
-    @property
-    def interaction(self) -> Interaction:
-        """How prompts are simulated."""
-        return Interaction(self.error_points, self.box_share, self.objects, self.chunk, self.local)
+    def interaction(self, device: str) -> Interaction:
+        """How prompts are simulated on a type of device ("cpu", "cuda")."""
+        # A CPU is fastest where one step's results are still in cache for the next; a GPU, where
+        # there is much to do at once.
+        chunk = self.chunk or (4 if device == "cpu" else 32)
+        return Interaction(self.error_points, self.box_share, self.objects, chunk, self.local)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dict of plain values, from which :meth:`from_dict` makes the same config."""

@@ -30,6 +30,12 @@ from .prompts import Round, error_points, first_point, noisy_box, plan_rounds
 
 __all__ = ["Interaction", "backward_objects"]
 
+# Sides, in cells, of the part of an embedding that is decoded for small objects: few, so that
+# buffers are used again.
+_PARTS = (12, 16, 24, 32)
+# So many times more objects are decoded together when each needs a part only.
+_MORE = 4
+
 
 @dataclass(frozen=True)
 class Interaction:
@@ -45,7 +51,7 @@ class Interaction:
     objects : int
         Objects trained per image at most, drawn anew each time.
     chunk : int
-        Objects decoded together.
+        Objects decoded together on the whole embedding.
     local : float
         Part of the chunks that is decoded around each object only, if the objects are small.
     """
@@ -53,7 +59,7 @@ class Interaction:
     error_points: int = 8
     box_share: float = 0.5
     objects: int = 64
-    chunk: int = 16
+    chunk: int = 4
     local: float = 0.0
 
 
@@ -115,10 +121,12 @@ def backward_objects(
         alike = chosen[by_box == kind].tolist()
         if interaction.local:  # objects of a size need parts of a size
             alike.sort(key=lambda i: max(objects.items[i].mask.shape))
-        for start in range(0, len(alike), interaction.chunk):
-            chunk = alike[start : start + interaction.chunk]
+        while alike:
             local = rng.random() < interaction.local
-            view = _look_around(rng, sam, embedding, objects, chunk, local)
+            size = _part_size(sam, embedding, objects, alike[: _MORE * interaction.chunk], local)
+            count = interaction.chunk * (1 if size is None else _MORE)
+            chunk, alike = alike[:count], alike[count:]
+            view = _look_around(rng, sam, embedding, objects, chunk, size)
             prompts = _begin(rng, view, objects, chunk, kind)
             rounds = plan_rounds(rng, interaction.error_points)
             share = weight * len(chunk) / len(chosen)
@@ -167,27 +175,33 @@ class _View:
             embedding.grad[0, :, row : row + h, col : col + w] += part
 
 
+def _part_size(
+    sam: Sam, embedding: Tensor, objects: ObjectMasks, chunk: Sequence[int], local: bool
+) -> int | None:
+    """Return the side in cells of the part to decode around each object; None for everything."""
+    if not local:
+        return None
+    extent = max(max(objects.items[i].mask.shape) for i in chunk) / sam.variant.patch_size
+    # Twice the object and some neighbours.
+    sizes = [s for s in _PARTS if s >= 2 * extent + 4 and s < min(embedding.shape[2:])]
+    return sizes[0] if sizes else None
+
+
 def _look_around(
     rng: np.random.Generator,
     sam: Sam,
     embedding: Tensor,
     objects: ObjectMasks,
     chunk: Sequence[int],
-    local: bool,
+    size: int | None,
 ) -> _View:
     """Cut the part of the embedding that the decoder is to see for each object of a chunk."""
     device, stride = embedding.device, sam.variant.patch_size // 4
     h, w = embedding.shape[2:]
-    target = torch.from_numpy(objects.low_resolution(chunk, (4 * h, 4 * w), stride))
-    size = min(h, w)
-    if local:
-        extent = max(max(objects.items[i].mask.shape) for i in chunk) / sam.variant.patch_size
-        # Twice the object and some neighbours; one of few sizes, so that buffers are used again.
-        size = next((s for s in _PARTS if s >= 2 * extent + 4 and s < size), size)
-    whole = size == min(h, w)
-    room = sam.variant.grid_size - (max(h, w) if whole else size) + 1
+    room = sam.variant.grid_size - (size or max(h, w)) + 1
     place = (int(rng.integers(room)), int(rng.integers(room)))
-    if whole:
+    target = torch.from_numpy(objects.low_resolution(chunk, (4 * h, 4 * w), stride))
+    if size is None:
         corners = torch.zeros(len(chunk), 2, dtype=torch.int64)
         parts = embedding.detach().clone()
     else:
@@ -203,10 +217,6 @@ def _look_around(
         )
     parts.requires_grad_(embedding.requires_grad)
     return _View(parts, target.to(device), corners.to(device), place, stride)
-
-
-# Sides, in cells, of the part of an embedding that is decoded for small objects.
-_PARTS = (12, 16, 24, 32)
 
 
 def _corner(

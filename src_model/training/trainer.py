@@ -172,9 +172,8 @@ class Trainer:
         gradients = []
         for sample, embedded in zip(samples, embedding.detach().split(1), strict=True):
             leaf = embedded.clone().requires_grad_(self.trains_encoder)
-            measured = backward_objects(
-                rng, self.sam, leaf, sample.objects, self.config.interaction, share
-            )
+            interaction = self.config.interaction(leaf.device.type)
+            measured = backward_objects(rng, self.sam, leaf, sample.objects, interaction, share)
             for name, value in measured.items():
                 figures[name].append(value)
             gradients.append(leaf.grad)
