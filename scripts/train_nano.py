@@ -1,13 +1,10 @@
-"""Train the small default model on nuclei and generated scenes.
+"""Train the small default model further on nuclei and generated scenes.
 
-    python scripts/train_nano.py --nuclei DIR/nuclei/train --minutes 65 -o runs/512
-    python scripts/train_nano.py --nuclei DIR/nuclei/train --minutes 17 -o runs/1024 \
-        --frame 1024 --initial runs/512/last.pt --images 2 --lr 4e-4
-    python scripts/train_nano.py --nuclei DIR/nuclei/train --minutes 5.3 -o runs/nano \
-        --frame 1024 --initial runs/1024/last.pt --images 2 --lr 8e-4
+    python scripts/train_nano.py --nuclei DIR/nuclei/train --minutes 38 --initial last.pt -o run
 
-The run stops by itself after the given minutes, is saved every hundred steps, and goes on where it
-was when the same command is given again. The weights to ship are then written by
+Steps take four windows of 512 px of the 1024 px frame, at a random place of it, every fourth step
+one whole frame. The run stops by itself after the given minutes, is saved every hundred steps, and
+goes on where it was when the same command is given again. The weights to ship are then written by
 
     python scripts/train_nano.py -o runs/nano --export src_model/weights/vit_nano.safetensors
 """
@@ -50,6 +47,7 @@ PICTURES = (
     "rocket",
 )
 OBJECTS = 16  # prompted per image
+FRAME = 1024
 
 
 # --- data -------------------------------------------------------------------------------------
@@ -74,19 +72,23 @@ def resize(array: np.ndarray, size: tuple[int, int], mode: str) -> np.ndarray:
     return (out.permute(1, 2, 0) if array.ndim == 3 else out[0]).numpy()
 
 
-def nuclei_frame(
-    rng: np.random.Generator, image: np.ndarray, labels: np.ndarray, zoom: float, frame: int
+def nuclei_window(
+    rng: np.random.Generator, image: np.ndarray, labels: np.ndarray, zoom: float, side: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a crop whose side is the image's divided by about ``zoom``, and bring it to the frame.
-
-    The whole image (zoom 1) is what a user gives: longer side to the frame, padding after it.
-    """
+    """Cut what a window of ``side`` pixels shows of the image brought to a frame of FRAME."""
     height, width = labels.shape
-    side = max(height, width) / max(1.0, zoom * np.exp(rng.normal(0, 0.3)))
-    h, w = int(min(height, max(32, side))), int(min(width, max(32, side)))
-    top, left = rng.integers(height - h + 1), rng.integers(width - w + 1)
-    scale = frame / max(h, w)
-    size = (round(h * scale), round(w * scale))
+    scale = FRAME * zoom / max(height, width)
+    need = side / scale
+    h, w = int(min(height, np.ceil(need))), int(min(width, np.ceil(need)))
+    rows, cols = np.nonzero(labels)
+    if len(rows):
+        k = rng.integers(len(rows))
+        cy, cx = rows[k], cols[k]
+    else:
+        cy, cx = rng.integers(height), rng.integers(width)
+    top = int(np.clip(cy - rng.uniform(0.1, 0.9) * h, 0, height - h))
+    left = int(np.clip(cx - rng.uniform(0.1, 0.9) * w, 0, width - w))
+    size = (min(side, round(h * scale)), min(side, round(w * scale)))
     image = resize(image[top : top + h, left : left + w], size, "bilinear")
     labels = resize(labels[top : top + h, left : left + w], size, "nearest").astype(np.int32)
     return image, labels
@@ -101,16 +103,16 @@ def augment(
     if rng.random() < 0.5:
         image, labels = image[:, ::-1], labels[:, ::-1]
     image = image.astype(np.float32)
-    if rng.random() < 0.15:
+    if rng.random() < 0.05:
         image = 255 - image
-    if rng.random() < 0.2:
+    if rng.random() < 0.08:
         image = image[..., rng.permutation(3)]
-    image = image * rng.uniform(0.6, 1.4) + rng.uniform(-30, 30)
-    image = image * (1 + rng.normal(0, 0.08, 3)) + rng.normal(0, 4, 3)
-    image = 255 * (np.clip(image, 0, 255) / 255) ** np.exp(rng.normal(0, 0.35))
+    image = image * rng.uniform(0.75, 1.25) + rng.uniform(-15, 15)
+    image = image * (1 + rng.normal(0, 0.05, 3)) + rng.normal(0, 3, 3)
+    image = 255 * (np.clip(image, 0, 255) / 255) ** np.exp(rng.normal(0, 0.25))
     if rng.random() < 0.2:
         image = ndimage.gaussian_filter(image, (rng.uniform(0.3, 2), rng.uniform(0.3, 2), 0))
-    image = image + rng.normal(0, rng.uniform(0, 6), image.shape)
+    image = image + rng.normal(0, rng.uniform(0, 4), image.shape)
     return np.clip(image, 0, 255), labels
 
 
@@ -189,21 +191,19 @@ class Samples(torch.utils.data.IterableDataset):
         rng = np.random.default_rng(self.start + 1)
         index = self.start
         while True:
-            index += 1
-            # Objects large in the frame first; whole images more and more often later.
-            progress = min(1.0, index / max(1, self.zoom_steps))
-            if rng.random() < 0.75:
-                whole = rng.random() < 0.65 * progress
-                zoom = 1.0 if whole else rng.uniform(2 - progress, 6 - 3.5 * progress)
+            whole = (index // 4) % 4 == 3
+            side = FRAME if whole else FRAME // 2
+            real = rng.random() < 0.8
+            if real:
+                zoom = 1.0
+                if not whole and rng.random() < 0.5:
+                    zoom = np.exp(rng.uniform(-0.25, 0.5))
                 pair = pairs[rng.integers(len(pairs))]
-                image, labels = nuclei_frame(rng, *pair, zoom, self.frame)
+                image, labels = nuclei_window(rng, *pair, zoom, side)
             else:
-                smallest = max(0.06, 0.25 - 0.3 * progress)
-                image, labels = generate_scene(
-                    rng, self.frame, pictures, object_size=(smallest, 0.6)
-                )
+                image, labels = generate_scene(rng, side, pictures, object_size=(0.06, 0.6))
             image, labels = augment(rng, image, labels)
-            pad = ((0, self.frame - labels.shape[0]), (0, self.frame - labels.shape[1]))
+            pad = ((0, side - labels.shape[0]), (0, side - labels.shape[1]))
             labels = np.pad(labels, pad)
             sample = prompts(rng, labels)
             if sample is None:
@@ -213,7 +213,12 @@ class Samples(torch.utils.data.IterableDataset):
             sample["image"] = np.pad(sample["image"], (*pad, (0, 0)))
             sample["size"] = np.array([height, width])
             sample["dense"] = dense_targets(labels)
+            sample["offset"] = np.zeros(2, int) if whole else rng.integers(0, 33, 2)
+            sample["real"] = np.array(real)
+            index += 1
             yield sample
+            if whole:
+                index += 3
 
 
 # --- training ---------------------------------------------------------------------------------
@@ -256,15 +261,22 @@ def error_point(rng: np.random.Generator, logits: Tensor, target: Tensor) -> tup
 def image_loss(
     rng: np.random.Generator, sam: Sam, embedding: Tensor, sample: dict[str, Tensor]
 ) -> tuple[Tensor, dict[str, float]]:
-    """Loss of one image's prompts: points or boxes, and now and then one correction."""
+    """Loss of one image's prompts: points or boxes, and now and then corrections."""
+    h, w = embedding.shape[2:]
+    row, col = sample["offset"].tolist()
+    shift = torch.tensor([16.0 * col, 16.0 * row])
 
     def decode(
         points: tuple[Tensor, Tensor] | None, boxes: Tensor | None, masks: Tensor | None
     ) -> tuple[Tensor, Tensor]:
+        if points is not None:
+            points = (points[0] + shift, points[1])
+        if boxes is not None:
+            boxes = boxes + shift.repeat(2)
         sparse, dense = sam.prompt_encoder(points, boxes, masks)
-        return sam.mask_decoder.predict_masks(embedding, image_pe, sparse, dense)
+        return sam.mask_decoder.predict_masks(embedding, image_pe, sparse, dense[..., :h, :w])
 
-    image_pe = sam.prompt_encoder.get_dense_pe()
+    image_pe = sam.prompt_encoder.get_dense_pe()[..., row : row + h, col : col + w]
     target = sample["masks"]
     by_box = rng.random() < 0.5
     points, boxes = (sample["points"][:, None], torch.ones(len(target), 1)), sample["boxes"]
@@ -275,20 +287,27 @@ def image_loss(
         single, iou = best_mask_loss(logits[:, :1], predicted[:, :1], target)
         loss = loss + single
         figures["box"] = float(iou.mean())
-    if rng.random() < 0.25:
-        best = predicted[:, 1:].argmax(1) + 1
+    rounds = int(rng.choice([0, 1, 2, 3], p=[0.4, 0.25, 0.2, 0.15]))
+    given, labels = (None, None) if by_box else points
+    for r in range(rounds):
+        best = torch.zeros(len(logits), dtype=torch.long)
+        if r == 0:
+            best = predicted[:, 1:].argmax(1) + 1
         previous = logits[torch.arange(len(logits)), best].detach()
-        more, labels = error_point(rng, previous, target)
-        if not by_box:
-            more = torch.cat([points[0], more], 1)
-            labels = torch.cat([points[1], labels], 1)
+        more, kinds = error_point(rng, previous, target)
+        given = more if given is None else torch.cat([given, more], 1)
+        labels = kinds if labels is None else torch.cat([labels, kinds], 1)
         logits, predicted = decode(
-            (more, labels), boxes if by_box else None, previous[:, None].clamp(-20, 20)
+            (given, labels), boxes if by_box else None, previous[:, None].clamp(-20, 20)
         )
         second, iou = best_mask_loss(logits[:, :1], predicted[:, :1], target)
         loss = loss + second
-        figures["corrected"] = float(iou.mean())
-    return loss, figures
+        if r == rounds - 1:
+            third, _ = best_mask_loss(logits[:, 1:], predicted[:, 1:], target)
+            loss = loss + third
+        figures[f"corrected {r + 1}"] = float(iou.mean())
+    tag = "" if bool(sample["real"]) else "scene "
+    return loss, {tag + k: v for k, v in figures.items()}
 
 
 def attend_to_positions(sam: Sam) -> None:
@@ -328,7 +347,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             [{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}],
             lr=lr,
-            betas=(0.9, 0.98),
+            betas=(0.9, 0.999),
         )
         self.step_count, self.elapsed = 0, 0.0
         self.sam.set_precision(torch.bfloat16)
@@ -387,7 +406,7 @@ class Trainer:
 
 def learning_rate(peak: float, step: int, progress: float) -> float:
     """Warm up over 200 steps, then follow a cosine over the time there is."""
-    return peak * min(1.0, step / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+    return peak * min(1.0, step / 60) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def train(args: argparse.Namespace) -> None:
@@ -398,21 +417,17 @@ def train(args: argparse.Namespace) -> None:
     if checkpoint.exists():
         trainer.load(checkpoint)
         print(f"going on at step {trainer.step_count}", flush=True)
-    samples = Samples(
-        args.nuclei,
-        args.frame,
-        zoom_steps=0 if args.initial else 5000,
-        start=trainer.step_count * args.images,
-    )
-    loader = iter(
-        torch.utils.data.DataLoader(samples, args.images, num_workers=1, prefetch_factor=4)
-    )
+    samples = Samples(args.nuclei, FRAME, 0, start=trainer.step_count * 4)
+    loader = iter(torch.utils.data.DataLoader(samples, None, num_workers=1, prefetch_factor=12))
     rng = np.random.default_rng(trainer.step_count)
     sam, head = trainer.sam, trainer.head
     figures: dict[str, list[float]] = {}
     while trainer.elapsed < args.minutes * 60:
         began = time.perf_counter()
-        batch = next(loader)
+        first = next(loader)
+        count = 1 if len(first["image"]) == FRAME else 4
+        every = [first] + [next(loader) for _ in range(count - 1)]
+        batch = {k: torch.stack([torch.as_tensor(e[k]) for e in every]) for k in first}
         pixels = batch["image"].permute(0, 3, 1, 2)
         frames = (pixels - sam.pixel_mean) / sam.pixel_std
         for frame, (height, width) in zip(frames, batch["size"].tolist(), strict=True):
@@ -420,10 +435,10 @@ def train(args: argparse.Namespace) -> None:
         embedding = sam.image_encoder(frames.contiguous(memory_format=torch.channels_last))
         # Decoding image by image on a detached embedding keeps one image's graph in memory.
         detached = embedding.detach().requires_grad_()
-        for i in range(args.images):
-            sample = {k: batch[k][i] for k in ("points", "boxes", "masks")}
+        for i in range(count):
+            sample = {k: batch[k][i] for k in ("points", "boxes", "masks", "offset", "real")}
             loss, got = image_loss(rng, sam, detached[i : i + 1], sample)
-            (loss / args.images).backward()
+            (loss / count).backward()
             for key, value in {**got, "loss": loss.item()}.items():
                 figures.setdefault(key, []).append(value)
         auxiliary = dense_loss(head(embedding), batch["dense"])
@@ -436,7 +451,7 @@ def train(args: argparse.Namespace) -> None:
             raise SystemExit(f"the loss is not finite at step {trainer.step_count}")
         trainer.step(learning_rate(args.lr, trainer.step_count, progress))
         trainer.elapsed += min(5.0, time.perf_counter() - began)  # a paused machine is no training
-        if trainer.step_count % 20 == 0:
+        if trainer.step_count % 50 == 0:
             line = {k: round(float(np.mean(v)), 4) for k, v in figures.items()}
             line |= {"step": trainer.step_count, "minutes": round(trainer.elapsed / 60, 2)}
             with (args.output / "log.jsonl").open("a") as log:
