@@ -12,7 +12,7 @@ from napari_sam.finetune.control import Control, Progress
 from napari_sam.finetune.embedding_cache import EmbeddingCache
 from napari_sam.finetune.run_folder import RunFolder
 from napari_sam.finetune.settings import RunSettings
-from napari_sam.finetune.validation import Split, split_pictures, validate
+from napari_sam.finetune.validation import Split, open_data, split_pictures, validate
 from src_model import load_model
 from src_model.training.adapter_files import save_adapter
 from src_model.training.config import TrainingConfig
@@ -78,10 +78,11 @@ def run_training(
     """
     assert isinstance(settings.training, TrainingConfig)
     control = control or Control()
-    split = split_pictures(settings)
-    if split.warnings:
-        control.on_warning(split.warnings)
+    data = open_data(settings)  # before a model is loaded, or even downloaded
+    if data.warnings:
+        control.on_warning(data.warnings)
     sam = load_model(settings.base, device=device, precision="float32")
+    split = split_pictures(settings, data, sam.variant.image_size)
     try:
         check_config(settings.training, sam)
     except ValueError as error:
@@ -150,7 +151,9 @@ class _Run:
                 raise InputError(self._keep_evidence(error)) from error
             except BadSample as error:
                 self.save()
-                raise InputError(f"{error} The run can go on (--resume) once that is mended.") from error
+                raise InputError(
+                    f"{error} The run can go on (--resume) once that is mended."
+                ) from error
             if self.leads:
                 self.folder.log(report.step, report.figures)
             validation: dict[str, float] = {}

@@ -16,11 +16,12 @@ from napari_sam.finetune.checking import (
 from napari_sam.finetune.data import open_pictures
 from napari_sam.finetune.settings import RunSettings
 from napari_sam.finetune.stored import StoredPictures
+from napari_sam.finetune.tiled import TiledPictures
 from src_model import Sam
 from src_model.training.evaluation.prompted import CLICK_COUNTS, choose_objects, score_prompts
 from src_model.training.pictures import Picture, PictureSource
 
-__all__ = ["Split", "Subset", "split_pictures", "validate"]
+__all__ = ["Data", "Split", "Subset", "open_data", "split_pictures", "validate"]
 
 # So many pictures and objects of each say which weights are better, in little time.
 PICTURES, OBJECTS = 24, 8
@@ -56,44 +57,79 @@ class Subset(Sequence[Picture]):
 
 
 @dataclass(frozen=True)
-class Split:
-    """Pictures to learn from, others to measure on, if any, and what is odd about them."""
+class Data:
+    """What a run is given: pictures, others for validation if any, and what is odd about them."""
 
-    training: PictureSource
-    validation: PictureSource | None
+    pictures: StoredPictures
+    validation: StoredPictures | None
     warnings: str
 
 
-def split_pictures(settings: RunSettings) -> Split:
-    """Open the data of a run and keep pictures for validation.
+@dataclass(frozen=True)
+class Split:
+    """Pictures to learn from, and others to measure on, if any."""
 
-    Pictures are held out whole, drawn by the run's seed: the same in every resumption.
+    training: PictureSource
+    validation: PictureSource | None
+
+
+def open_data(settings: RunSettings) -> Data:
+    """Open the data of a run and check all of it.
 
     Raises
     ------
     InputError
-        If the data cannot be used.
+        If something in it cannot be used; everything that cannot is named.
     """
-    source, warnings = _checked(settings, settings.images, settings.labels)
-    if settings.validation_images is not None:
-        others, more = _checked(settings, settings.validation_images, settings.validation_labels)
-        return Split(source, others, f"{warnings}\n{more}".strip())
-    held_out = round(len(source) * settings.validation_share)
-    if settings.validation_share and held_out == 0 and len(source) > 1:
+    pictures, warnings = _checked(settings, settings.images, settings.labels)
+    if settings.validation_images is None:
+        return Data(pictures, None, warnings)
+    others, more = _checked(settings, settings.validation_images, settings.validation_labels)
+    return Data(pictures, others, f"{warnings}\n{more}".strip())
+
+
+def split_pictures(settings: RunSettings, data: Data, frame: int) -> Split:
+    """Keep pictures for validation.
+
+    Pictures are held out whole, drawn by the run's seed: the same in every resumption. If there is
+    but one large picture, tiles of it are.
+
+    Parameters
+    ----------
+    settings : RunSettings
+        How many.
+    data : Data
+        The pictures.
+    frame : int
+        Side of the model's frame in pixels; much larger pictures are cut into tiles.
+
+    Raises
+    ------
+    InputError
+        If there are too few pictures to keep any away.
+    """
+    tiled = TiledPictures(data.pictures, frame)
+    if data.validation is not None:
+        return Split(tiled, TiledPictures(data.validation, frame))
+    # Tiles of one picture overlap: they are held out together, unless there is no other way.
+    whole = len(data.pictures) > 1
+    groups = [number if whole else tile for tile, (number, _) in enumerate(tiled.tiles)]
+    names = sorted(set(groups))
+    held_out = round(len(names) * settings.validation_share)
+    if settings.validation_share and held_out == 0:
         held_out = 1
-    if held_out == len(source):
+    if held_out == len(names):
         raise InputError(
-            f"{settings.images} holds {len(source)} picture(s), too few to keep some for "
+            f"{settings.images} holds {len(names)} picture(s), too few to keep some for "
             "validation: add pictures, or set validation_share to 0."
         )
     if not held_out:
-        return Split(source, None, warnings)
-    order = np.random.default_rng(settings.training.seed).permutation(len(source)).tolist()
-    return Split(
-        Subset(source, sorted(order[held_out:])),
-        Subset(source, sorted(order[:held_out])),
-        warnings,
-    )
+        return Split(tiled, None)
+    order = np.random.default_rng(settings.training.seed).permutation(len(names)).tolist()
+    kept_away = {names[place] for place in order[:held_out]}
+    training = [tile for tile, group in enumerate(groups) if group not in kept_away]
+    validation = [tile for tile, group in enumerate(groups) if group in kept_away]
+    return Split(Subset(tiled, training), Subset(tiled, validation))
 
 
 def _checked(

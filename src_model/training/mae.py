@@ -333,7 +333,7 @@ def picture_reconstruction(
     device = pretraining.mask_token.device
     mean = torch.tensor(variant.pixel_mean, device=device).view(-1, 1, 1)
     std = torch.tensor(variant.pixel_std, device=device).view(-1, 1, 1)
-    frame = ((torch.from_numpy(original).to(device).permute(2, 0, 1) - mean) / std)[None]
+    frame = ((torch.tensor(original, device=device).permute(2, 0, 1) - mean) / std)[None]
     mask = pretraining.random_mask(frame, torch.Generator().manual_seed(seed))
     was_training = pretraining.training
     pretraining.eval()
