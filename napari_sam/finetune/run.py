@@ -13,7 +13,7 @@ from napari_sam.finetune.embedding_cache import EmbeddingCache
 from napari_sam.finetune.run_folder import RunFolder
 from napari_sam.finetune.settings import RunSettings
 from napari_sam.finetune.validation import Split, open_data, split_pictures, validate
-from src_model import load_model
+from src_model import Sam, load_model
 from src_model.training.adapter_files import save_adapter
 from src_model.training.config import TrainingConfig
 from src_model.training.distributed import process_rank, wait_for_all
@@ -87,6 +87,7 @@ def run_training(
         check_config(settings.training, sam)
     except ValueError as error:
         raise InputError(str(error)) from error
+    folder.check_room(_size_on_disk(settings, sam, len(split.training)))
     base_hash = model_hash(sam)
     rank, _ = process_rank()
     if resume:
@@ -217,6 +218,17 @@ def check_base(folder: RunFolder, base_hash: str, base: str) -> None:
             f"{folder.path} was started from other weights than {base} now has: bring those back, "
             "or start a new run."
         )
+
+
+def _size_on_disk(settings: RunSettings, sam: Sam, pictures: int) -> int:
+    """Return about how many bytes a run writes."""
+    weights = 4 * sum(parameter.numel() for parameter in sam.parameters())
+    # Two sets of weights; a state and the one before it, each with the weights, their average and
+    # the two moments of the optimiser.
+    size = 2 * weights + 2 * 4 * weights
+    if settings.method == "decoder":
+        size += 4 * pictures * sam.variant.out_chans * sam.variant.grid_size**2
+    return size
 
 
 def _textures(settings: RunSettings) -> Sequence[NDArray[np.uint8]]:

@@ -15,6 +15,7 @@ Files appear under their name only when they are whole.
 import json
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from importlib import metadata
@@ -69,6 +70,27 @@ class RunFolder:
             raise InputError(
                 f"The folder {self.path} cannot be written ({error.strerror}): choose another one."
             ) from error
+
+    def check_room(self, needed: int) -> None:
+        """Refuse to begin what the disk has no room for.
+
+        Parameters
+        ----------
+        needed : int
+            Bytes that the run will write.
+
+        Raises
+        ------
+        InputError
+            If there is less.
+        """
+        place = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
+        free = shutil.disk_usage(place).free
+        if free < needed:
+            raise InputError(
+                f"The run will need about {needed / 1e6:.0f} MB on the disk of {self.path}, which "
+                f"has {free / 1e6:.0f} MB left: make room, or choose another folder."
+            )
 
     def settings(self) -> RunSettings:
         """Read what was asked for.

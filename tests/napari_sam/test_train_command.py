@@ -196,6 +196,17 @@ def test_a_full_disk_costs_nothing_that_was_saved(
     assert main(["train", "--resume", "-o", str(run)]) == 0
 
 
+def test_too_small_a_disk_is_told_before_anything_is_written(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=100_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    file = config(data, tmp_path / "c.yaml")
+    error = refused(capsys, file, "-o", tmp_path / "deep" / "run")
+    assert "make room" in error
+    assert not (tmp_path / "deep").exists()
+
+
 def test_a_broken_loss_keeps_its_batch(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
