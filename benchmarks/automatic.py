@@ -17,17 +17,19 @@ GOAL = 6.0
 
 
 def _thresholds(sam: Sam, image: np.ndarray) -> dict[str, float]:
-    """Let about one mask in ten through, as trained weights do, though these are random.
+    """Let one mask in five pass the predicted IoU, though these weights are random.
 
-    Their logits are small, so the offset of the stability score is too. Nearly all their masks
-    have the same box, so duplicates by box are kept, or a single mask would remain.
+    So many pass with vit_nano's trained weights and thresholds on the demo's picture (553 of
+    3,072, from 229 of 1,024 clicks), and how many do decides how much work there is. The logits
+    of random weights are small, so the offset of the stability score is too. Nearly all their
+    masks have the same box, so duplicates by box are kept, or a single mask would remain.
     """
     predictor = SamPredictor(sam)
     predictor.set_image(image)
     points = torch.rand(64, 1, 2, generator=torch.Generator().manual_seed(1)) * 1024
     _, iou, _ = predictor.predict_torch(points, torch.ones(64, 1))
     return {
-        "pred_iou_thresh": float(iou.quantile(0.9)),
+        "pred_iou_thresh": float(iou.quantile(0.8)),
         "stability_score_thresh": 0.5,
         "stability_score_offset": 0.01,
     }
@@ -76,7 +78,7 @@ def figures(theirs: torch.nn.Module, ours: dict[str, Sam], points_per_side: int)
                 their_seconds,
                 time.perf_counter() - start,
                 GOAL,
-                f"{their_count} and {len(records)} masks",
+                f"{their_count} and {len(records)} of {3 * points_per_side**2} masks kept",
             )
         )
     return results

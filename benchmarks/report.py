@@ -59,6 +59,8 @@ def machine() -> dict[str, object]:
         "cpu": model,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        # 0 on a machine that was quiet beforehand
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else "unknown",
         "amx": bool(torch.cpu._is_amx_tile_supported()),
         "system": platform.system(),
         "python": platform.python_version(),
@@ -80,10 +82,10 @@ def table(figures: list[Figure]) -> str:
     return "\n".join(lines)
 
 
-def write_json(path: Path, figures: list[Figure]) -> None:
+def write_json(path: Path, figures: list[Figure], measured_on: dict[str, object]) -> None:
     """Write figures and machine."""
     record = {
-        "machine": machine(),
+        "machine": measured_on,
         "figures": [asdict(f) | {"ratio": round(f.ratio, 2)} for f in figures],
     }
     path.write_text(json.dumps(record, indent=2) + "\n")

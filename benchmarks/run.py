@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from pathlib import Path
 
 import automatic
@@ -25,20 +26,23 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="write the figures here")
     args = parser.parse_args()
-    parts = args.only or ["encode", "decode", "automatic"]
-    print(json.dumps(machine(), indent=2), flush=True)
+    start = time.perf_counter()
+    here = machine()
+    print(json.dumps(here, indent=2), flush=True)
     theirs, ours = all_forms()
     repeats = 1 if args.quick else 3
+    parts = {
+        "encode": lambda: encode.figures(theirs, ours, repeats),
+        "decode": lambda: decode.figures(theirs, ours, repeats),
+        "automatic": lambda: automatic.figures(theirs, ours, 8 if args.quick else 32),
+    }
     figures = []
-    if "encode" in parts:
-        figures += encode.figures(theirs, ours, repeats)
-    if "decode" in parts:
-        figures += decode.figures(theirs, ours, repeats)
-    if "automatic" in parts:
-        figures += automatic.figures(theirs, ours, 8 if args.quick else 32)
+    for name in args.only or parts:
+        figures += parts[name]()
+        print(f"{name}: done after {time.perf_counter() - start:.0f} s", flush=True)
+        if args.json:  # after each part, so that an interrupted run leaves what it has
+            write_json(args.json, figures, here)
     print(table(figures))
-    if args.json:
-        write_json(args.json, figures)
 
 
 if __name__ == "__main__":

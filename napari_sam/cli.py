@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from napari_sam import __version__
 from napari_sam.cli_evaluation import add_evaluate
@@ -78,7 +78,14 @@ on this disk already.
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that raises `InputError`, and so speaks in one sentence."""
+    """A parser that keeps line breaks and raises `InputError`, and so speaks in one sentence."""
+
+    def __init__(self, **settings: Any) -> None:
+        defaults: dict[str, Any] = {
+            "formatter_class": argparse.RawDescriptionHelpFormatter,
+            "allow_abbrev": False,
+        }
+        super().__init__(**defaults | settings)
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (see {self.prog} --help).")
@@ -91,8 +98,6 @@ def build_parser() -> argparse.ArgumentParser:
         usage="napari-sam COMMAND ...",
         description=_OVERVIEW,
         epilog=_OVERVIEW_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
         add_help=False,
     )
     commands = parser.add_subparsers(
@@ -110,11 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     add_train(commands)
     add_evaluate(commands)
-    commands.add_parser(
-        "models",
-        description=_MODELS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    commands.add_parser("models", description=_MODELS)
     return parser
 
 
@@ -124,8 +125,6 @@ def _add_segment(commands: "argparse._SubParsersAction[_Parser]") -> None:
         usage="napari-sam segment IMAGE (--point ... | --box ... | --everything) -o FOLDER",
         description=_SEGMENT,
         epilog=_SEGMENT_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("image", metavar="IMAGE", type=Path, help="the image file")
     what = parser.add_argument_group("what to segment")
@@ -165,12 +164,7 @@ def _add_segment(commands: "argparse._SubParsersAction[_Parser]") -> None:
 
 
 def _add_demo(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    parser = commands.add_parser(
-        "demo",
-        description=_DEMO,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = commands.add_parser("demo", description=_DEMO)
     parser.add_argument(
         "-o",
         "--output",

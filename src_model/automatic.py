@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, TypedDict, get_args
 
@@ -260,16 +261,11 @@ class SamAutomaticMaskGenerator:
         in_frame = predictor.transform.apply_coords(points, crop_size)
         for start in range(0, len(points), self.points_per_batch):
             batch = slice(start, start + self.points_per_batch)
-            low_res, ious = self._decode(in_frame[batch])
-            clicks = np.repeat(points[batch] + np.array([x0, y0]), low_res.shape[1], axis=0)
-            low_res, ious = low_res.flatten(0, 1), ious.flatten()
-            if self.pred_iou_thresh > 0:
-                good = torch.nonzero(ious > self.pred_iou_thresh).squeeze(1)
-                low_res, ious, clicks = low_res[good], ious[good], clicks[good.cpu().numpy()]
+            low_res, ious, clicked = self._decode(in_frame[batch])
             candidates = Candidates.from_logits(
                 low_res.cpu(),
                 ious.cpu(),
-                clicks,
+                points[batch][clicked.cpu().numpy()] + np.array([x0, y0]),
                 upsampler=upsampler,
                 crop_box=crop_box,
                 image_size=(image.shape[0], image.shape[1]),
@@ -280,20 +276,23 @@ class SamAutomaticMaskGenerator:
             yield len(points[batch]), candidates
         predictor.reset_image()
 
-    def _decode(self, in_frame: NDArray[np.floating]) -> tuple[Tensor, Tensor]:
-        """Decode clicks (n, 2) in the frame: logits (n, 3, height, width) and IoUs (n, 3)."""
+    def _decode(self, in_frame: NDArray[np.floating]) -> tuple[Tensor, Tensor, Tensor]:
+        """Decode clicks (n, 2) in the frame.
+
+        Returns the masks of high predicted IoU: logits (k, height, width), predicted IoUs (k,)
+        and the click that each belongs to (k,).
+        """
         model = self.predictor.model
         coords = torch.as_tensor(in_frame, dtype=torch.float32, device=model.device)[:, None]
         labels = torch.ones(coords.shape[:2], dtype=torch.int64, device=model.device)
         sparse, dense = model.prompt_encoder(points=(coords, labels), boxes=None, masks=None)
-        low_res, ious = model.mask_decoder(
+        return model.mask_decoder.predict_good_masks(
             image_embeddings=self.predictor.get_image_embedding(),
             image_pe=model.prompt_encoder.get_dense_pe(),
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
-            multimask_output=True,
+            iou_thresh=self.pred_iou_thresh if self.pred_iou_thresh > 0 else -math.inf,
         )
-        return low_res, ious
 
     def _record(self, candidates: Candidates, index: int) -> MaskRecord:
         rle = candidates.rles[index]

@@ -154,19 +154,7 @@ def uncrop_boxes_xyxy(boxes: Tensor, crop_box: Sequence[int]) -> Tensor:
 
 
 def uncrop_points(points: Tensor, crop_box: Sequence[int]) -> Tensor:
-    """Move points from a crop's pixels to the image's.
-
-    Parameters
-    ----------
-    points : Tensor
-        (..., 2) points (x, y) in the crop.
-    crop_box : sequence of int
-        The crop in the image.
-
-    Returns
-    -------
-    Tensor
-        (..., 2) points in the image.
+    """Move points (..., 2) from a crop's pixels to the image's, as `uncrop_boxes_xyxy` does boxes.
 
     Examples
     --------
@@ -211,10 +199,8 @@ def is_box_near_crop_edge(
 
     Parameters
     ----------
-    boxes : Tensor
-        (n, 4) boxes (x0, y0, x1, y1) in the crop.
-    crop_box : sequence of int
-        The crop in the image.
+    boxes, crop_box
+        As for `uncrop_boxes_xyxy`.
     orig_box : sequence of int
         The whole image, [0, 0, width, height].
     atol : float

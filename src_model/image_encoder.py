@@ -164,13 +164,12 @@ class Attention(nn.Module):
 
         ``q`` is (B, heads, size * size, head_dim); both results are (B, heads, size * size, size).
         """
-        offsets = torch.arange(self.size, device=q.device)
-        offsets = offsets[:, None] - offsets[None, :] + self.size - 1
-        grid = q.reshape(-1, self.size, self.size, q.shape[-1])  # (B * heads, row, col, head_dim)
-        bias_h = grid @ self.rel_pos_h[offsets].transpose(1, 2)
-        bias_w = (grid.transpose(1, 2) @ self.rel_pos_w[offsets].transpose(1, 2)).transpose(1, 2)
-        shape = (*q.shape[:3], self.size)
-        return bias_h.reshape(shape), bias_w.reshape(shape)
+        places = torch.arange(self.size, device=q.device)
+        offsets = places[:, None] - places[None, :] + self.size - 1
+        grid = q.unflatten(2, (self.size, self.size))  # (B, heads, row, col, head_dim)
+        bias_h = torch.einsum("bnhwc,hkc->bnhwk", grid, self.rel_pos_h[offsets])
+        bias_w = torch.einsum("bnhwc,wkc->bnhwk", grid, self.rel_pos_w[offsets])
+        return bias_h.flatten(2, 3), bias_w.flatten(2, 3)
 
 
 def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, bias_h: Tensor, bias_w: Tensor) -> Tensor:

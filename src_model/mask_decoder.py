@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -9,14 +11,32 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .layers import LayerNorm2d
-from .transformer import ImageProjection, TwoWayTransformer
+from .transformer import BLOCK_BYTES, TwoWayTransformer, cache_parts
 from .variants import Variant
 
 __all__ = ["MaskDecoder"]
 
-# Numbers of one image-sized activation when prompts are decoded on a CPU without gradients: so few
-# prompts go together that what one step writes is still in cache when the next one reads it.
-_CPU_CHUNK = 2**21
+# Bytes of one image-sized activation of the prompts that are decoded together on a CPU.
+_CHUNK_BYTES = 2**22
+
+
+@dataclass(frozen=True)
+class _Attended:
+    """What the transformer leaves of B prompts, before masks are drawn.
+
+    Parameters
+    ----------
+    pixels : Tensor
+        (B, N, C), the image as each prompt has marked it.
+    filters : Tensor
+        (B, C / 8, masks), which upscaled pixels belong to each mask.
+    iou : Tensor
+        (B, masks) float32.
+    """
+
+    pixels: Tensor
+    filters: Tensor
+    iou: Tensor
 
 
 class MaskDecoder(nn.Module):
@@ -108,58 +128,114 @@ class MaskDecoder(nn.Module):
 
         The single-mask token comes first, then those for ambiguous prompts.
         """
+        size = image_embeddings.shape[2:]
+        chunks = self._attend(
+            image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings, wanted
+        )
+        drawn = [(self._draw(chunk.pixels, chunk.filters, size), chunk.iou) for chunk in chunks]
+        if len(drawn) == 1:
+            return drawn[0]
+        masks, iou = zip(*drawn, strict=True)
+        return torch.cat(masks), torch.cat(iou)
+
+    def predict_good_masks(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+        iou_thresh: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Decode the masks for ambiguous prompts, but only those of high predicted IoU.
+
+        The predicted IoU is known before a mask is drawn, and drawing is a good part of the work.
+
+        Parameters
+        ----------
+        image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings : Tensor
+            As for :meth:`forward`, for B prompts.
+        iou_thresh : float
+            Masks with a predicted IoU above it are drawn.
+
+        Returns
+        -------
+        masks : Tensor
+            float32 logits (n, 4 h, 4 w).
+        iou : Tensor
+            float32 predicted IoU (n,).
+        prompts : Tensor
+            int64 (n,), ascending: the prompt that each mask belongs to.
+        """
+        size = image_embeddings.shape[2:]
+        masks, ious = [], []
+        for chunk in self._attend(
+            image_embeddings,
+            image_pe,
+            sparse_prompt_embeddings,
+            dense_prompt_embeddings,
+            wanted=slice(1, None),
+        ):
+            good = chunk.iou > iou_thresh
+            drawn = good.any(dim=1)
+            pixels = chunk.pixels if drawn.all() else chunk.pixels[drawn]
+            masks.append(self._draw(pixels, chunk.filters[drawn], size)[good[drawn]])
+            ious.append(chunk.iou)
+        iou = torch.cat(ious)
+        good = iou > iou_thresh
+        return torch.cat(masks), iou[good], torch.nonzero(good)[:, 0]
+
+    def _attend(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse: Tensor,
+        dense: Tensor,
+        wanted: slice,
+    ) -> Iterator[_Attended]:
+        """Run the transformer and the heads, a chunk of prompts at a time."""
         dtype = self.iou_token.weight.dtype
-        image, image_pe = image_embeddings.to(dtype), image_pe.to(dtype)
-        sparse, dense = sparse_prompt_embeddings.to(dtype), dense_prompt_embeddings
+        image, image_pe, sparse = image_embeddings.to(dtype), image_pe.to(dtype), sparse.to(dtype)
         # Without mask prompts the dense embedding repeats one prompt's, and the image stays shared.
         if len(dense) > 1 and dense.stride(0) == 0:
             dense = dense[:1]
         image = (image + dense.to(dtype)).flatten(2).transpose(1, 2).contiguous()
         image_pe = image_pe.flatten(2).transpose(1, 2)
         projections = self.transformer.project_image(image, image_pe)
-        batch = len(sparse)
-        chunk = batch
-        if not torch.is_grad_enabled() and image.device.type == "cpu":
-            chunk = max(1, _CPU_CHUNK // image[0].numel())
-        outputs = [
-            self._decode(
-                image if len(image) == 1 else image[i : i + chunk],
-                projections,
-                sparse[i : i + chunk],
-                wanted,
-            )
-            for i in range(0, batch, chunk)
-        ]
-        masks, iou = (torch.cat(parts) for parts in zip(*outputs, strict=True))
-        height, width = image_embeddings.shape[2:]
-        masks = masks.view(batch, height, width, 2, 2, 2, 2, -1).permute(0, 7, 1, 3, 5, 2, 4, 6)
-        return masks.reshape(batch, -1, 4 * height, 4 * width), iou
-
-    def _decode(
-        self,
-        image: Tensor,
-        projections: list[ImageProjection],
-        sparse: Tensor,
-        wanted: slice,
-    ) -> tuple[Tensor, Tensor]:
-        """Decode a chunk of prompts; masks come as from :meth:`_upscale`."""
-        batch = len(sparse)
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([output_tokens.expand(batch, -1, -1), sparse], dim=1)
-        tokens, pixels = self.transformer(image, projections, tokens)
-        mask_tokens = tokens[:, 1 : 1 + self.num_mask_tokens][:, wanted]
-        filters = torch.stack(
-            [
-                mlp(mask_tokens[:, i])
-                for i, mlp in enumerate(self.output_hypernetworks_mlps[wanted])
-            ],
-            dim=2,
-        )  # (B, C / 8, masks)
-        iou = self.iou_prediction_head(tokens[:, 0])[:, wanted]
-        return self._upscale(pixels, filters).float(), iou.float()
+        masks = range(self.num_mask_tokens)[wanted]
+        answers = [0, *(1 + mask for mask in masks)]  # the IoU token's, then the masks'
+        for part in cache_parts(len(sparse), _CHUNK_BYTES // image[:1].nbytes, image.device):
+            tokens = sparse[part]
+            tokens = torch.cat([output_tokens.expand(len(tokens), -1, -1), tokens], dim=1)
+            tokens, pixels = self.transformer(
+                image if len(image) == 1 else image[part], projections, tokens, answers
+            )
+            filters = [
+                self.output_hypernetworks_mlps[mask](tokens[:, 1 + i])
+                for i, mask in enumerate(masks)
+            ]
+            iou = self.iou_prediction_head(tokens[:, 0])[:, wanted]
+            yield _Attended(pixels, torch.stack(filters, dim=2), iou.float())
+
+    def _draw(self, pixels: Tensor, filters: Tensor, size: tuple[int, ...]) -> Tensor:
+        """Upscale ``pixels`` four times on a side and apply the ``filters``.
+
+        Returns float32 logits (B, masks, 4 h, 4 w); ``size`` is (h, w).
+        """
+        height, width = size
+        batch, positions, _ = pixels.shape
+        rows = BLOCK_BYTES // max(1, pixels[:, :1].nbytes)
+        blocks = [
+            self._upscale(pixels[:, part], filters)
+            for part in cache_parts(positions, rows, pixels.device)
+        ]
+        masks = torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0]
+        masks = masks.view(batch, height, width, 2, 2, 2, 2, filters.shape[2])
+        masks = masks.permute(0, 7, 1, 3, 5, 2, 4, 6)
+        return masks.reshape(*masks.shape[:2], 4 * height, 4 * width).float()
 
     def _upscale(self, pixels: Tensor, filters: Tensor) -> Tensor:
-        """Upscale (B, N, C) four times on a side and apply the ``filters`` (B, C / 8, masks).
+        """Upscale (B, N, C) and apply the ``filters`` (B, C / 8, masks).
 
         A transposed convolution whose kernel equals its stride is a matrix product per position.
         Channels therefore stay last throughout, and only the finished masks are brought into image

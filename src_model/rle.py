@@ -161,16 +161,7 @@ def rle_to_mask(rle: Rle) -> NDArray[np.bool_]:
 
 
 def area_from_rle(rle: Rle) -> int:
-    """Count foreground pixels.
-
-    Parameters
-    ----------
-    rle : Rle
-        Uncompressed.
-
-    Returns
-    -------
-    int
+    """Count the foreground pixels of an uncompressed encoding.
 
     Examples
     --------

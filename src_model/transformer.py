@@ -16,6 +16,7 @@ batches of prompts then follow.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +25,35 @@ from torch.nn import functional as F
 
 from .layers import MLPBlock
 
-__all__ = ["Attention", "ImageProjection", "TwoWayAttentionBlock", "TwoWayTransformer"]
+__all__ = [
+    "Attention",
+    "ImageProjection",
+    "TwoWayAttentionBlock",
+    "TwoWayTransformer",
+    "cache_parts",
+]
+
+# Bytes of a block of positions that several steps take in turn: it stays in a core's cache.
+BLOCK_BYTES = 2**20
+
+
+def cache_parts(total: int, size: int, device: torch.device) -> Iterator[slice]:
+    """Cut 0..``total`` into parts of ``size`` where that helps: on a CPU without gradients.
+
+    What one step writes is then still in cache when the next one reads it. Elsewhere all is one
+    part.
+
+    Examples
+    --------
+    >>> with torch.no_grad():
+    ...     list(cache_parts(5, 2, torch.device("cpu")))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    if torch.is_grad_enabled() or device.type != "cpu":
+        size = total
+    size = max(1, size)
+    for start in range(0, total, size):
+        yield slice(start, min(start + size, total))
 
 
 @dataclass(frozen=True)
@@ -88,29 +117,37 @@ class TwoWayTransformer(nn.Module):
         return [*projections, ImageProjection(last.image_heads(pe, last.k_proj))]
 
     def forward(
-        self, image: Tensor, projections: list[ImageProjection], tokens: Tensor
+        self,
+        image: Tensor,
+        projections: list[ImageProjection],
+        tokens: Tensor,
+        wanted: Sequence[int],
     ) -> tuple[Tensor, Tensor]:
         """Let tokens and image attend to each other.
 
         Parameters
         ----------
         image : Tensor
-            (1, N, C) when all prompts share the image, else (B, N, C); N positions.
+            (1, N, C) when all prompts share the image, else (B, N, C), then overwritten when no
+            gradients are asked for; N positions.
         projections : list of ImageProjection
             From :meth:`project_image`.
         tokens : Tensor
             (B, T, C) output and prompt tokens.
+        wanted : sequence of int
+            The tokens to return; only these take part in the last attention.
 
         Returns
         -------
         tokens : Tensor
-            (B, T, C).
+            (B, len(wanted), C).
         image : Tensor
             (B, N, C).
         """
         queries = tokens
         for layer, projection in zip(self.layers, projections[:-1], strict=True):
             queries, image = layer(queries, image, tokens, projection)
+        queries, tokens = queries[:, wanted], tokens[:, wanted]
         attended = self.final_attn_token_to_image.tokens_to_image(
             queries + tokens, image, projections[-1]
         )
@@ -145,7 +182,9 @@ class TwoWayAttentionBlock(nn.Module):
         return ImageProjection(
             keys=to_image.image_heads(placed, to_image.k_proj),
             values=None if image is None else to_image.image_heads(image, to_image.v_proj),
-            queries=to_token.image_heads(placed, to_token.q_proj).transpose(1, 2).contiguous(),
+            queries=to_token.image_heads(placed, to_token.q_proj, to_token.q_proj.bias)
+            .transpose(1, 2)
+            .contiguous(),
         )
 
     def forward(
@@ -166,7 +205,7 @@ class TwoWayAttentionBlock(nn.Module):
         image = self.cross_attn_image_to_token.image_to_tokens(
             image, projection, queries + tokens, queries
         )
-        return queries, self.norm4(image)
+        return queries, _normalise(image, self.norm4)
 
 
 class Attention(nn.Module):
@@ -229,13 +268,13 @@ class CrossAttention(Attention):
     ) -> Tensor:
         """Add to ``image`` what its positions find among the tokens; returns (B, N, C).
 
-        Keys are ``tokens``, values ``values``, both (B, T, C).
+        Keys are ``tokens``, values ``values``, both (B, T, C). Without gradients, an image that
+        prompts do not share is overwritten.
         """
         assert projection.queries is not None  # for the type checker
         k = self._heads(self.k_proj(tokens)) * self.scale
         v = self._heads(self.v_proj(values))
         logits = self._against_shared(k, projection.queries)  # (B, heads, T, N)
-        logits = logits + (k @ self.q_proj.bias.view(self.num_heads, -1, 1))
         if projection.values is None:
             logits = _against_own(
                 self._through_weight(k, self.q_proj), image.transpose(1, 2), logits
@@ -245,11 +284,16 @@ class CrossAttention(Attention):
         v = torch.einsum("bhtd,chd->bhtc", v, out_weights).flatten(1, 2)
         # Each head's weights sum to one, so this share adds the output's bias to every position.
         v = v + self.out_proj.bias / self.num_heads
-        return torch.baddbmm(image.expand(len(v), -1, -1), weights.transpose(1, 2), v)
+        weights = weights.transpose(1, 2)
+        if projection.values is None and not torch.is_grad_enabled():
+            return image.baddbmm_(weights, v)
+        return torch.baddbmm(image.expand(len(v), -1, -1), weights, v)
 
-    def image_heads(self, image: Tensor, projection: nn.Linear) -> Tensor:
-        """Project (N, C) without bias and split it into (heads, N, head_dim)."""
-        projected = image @ projection.weight.t()
+    def image_heads(
+        self, image: Tensor, projection: nn.Linear, bias: Tensor | None = None
+    ) -> Tensor:
+        """Project (N, C), without the projection's bias, and split it: (heads, N, head_dim)."""
+        projected = F.linear(image, projection.weight, bias)
         return projected.unflatten(1, (self.num_heads, -1)).transpose(0, 1).contiguous()
 
     def _head_weights(self, projection: nn.Linear) -> Tensor:
@@ -268,8 +312,18 @@ class CrossAttention(Attention):
         return out.unflatten(1, (batch, tokens)).transpose(0, 1)
 
 
+def _normalise(image: Tensor, norm: nn.Module) -> Tensor:
+    """Normalise (B, N, C), on a CPU without gradients in place."""
+    if torch.is_grad_enabled() or image.device.type != "cpu":
+        return norm(image)
+    rows = image.view(-1, image.shape[2])
+    for part in cache_parts(len(rows), BLOCK_BYTES // rows[:1].nbytes, image.device):
+        rows[part] = norm(rows[part])
+    return image
+
+
 def _against_own(x: Tensor, own: Tensor, addend: Tensor | None = None) -> Tensor:
-    """Multiply (B, heads, T, K) by (B, K, M), one product per prompt, and add ``addend``."""
+    """Multiply (B, heads, T, K) by (B, K, M), one product per prompt, and add it to ``addend``."""
     flat = x.flatten(1, 2)
-    out = torch.bmm(flat, own) if addend is None else torch.baddbmm(addend.flatten(1, 2), flat, own)
+    out = torch.bmm(flat, own) if addend is None else addend.flatten(1, 2).baddbmm_(flat, own)
     return out.unflatten(1, x.shape[1:3])

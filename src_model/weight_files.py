@@ -189,8 +189,6 @@ def save_checkpoint(
     CheckpointError
         If the name ends otherwise or the file cannot be written.
     """
-    from safetensors.torch import save_file
-
     path = Path(path)
     if path.suffix != ".safetensors":
         raise CheckpointError(
@@ -201,11 +199,36 @@ def save_checkpoint(
         saved = tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
         tensors[key] = saved.detach().cpu().contiguous()
     metadata = {"format": "pt", _VARIANT_KEY: json.dumps(sam.variant.to_dict())}
+    write_safetensors(path, tensors, metadata)
+
+
+def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file that appears under its name only when it is whole.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it gets the permissions that the user's umask gives to new files.
+    tensors : dict of str to Tensor
+        Contiguous, on the CPU.
+    metadata : dict of str to str
+        What the file says about itself.
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot be written.
+    """
+    from safetensors.torch import save_file
+
     try:
         # Beside the target, because only within one file system a rename is all or nothing.
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
             whole = Path(folder) / path.name
+            whole.touch()
+            mode = whole.stat().st_mode  # safetensors itself does not heed the umask
             save_file(tensors, whole, metadata)
+            whole.chmod(mode)
             os.replace(whole, path)
     except OSError as error:
         raise CheckpointError(

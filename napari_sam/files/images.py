@@ -98,10 +98,7 @@ def check_image(image: np.ndarray, name: str = "the image") -> None:
     if image.size == 0:
         raise InputError(f"{name} has no pixels (shape {image.shape}).")
     if image.ndim == 3 and image.shape[2] not in (1, 3, 4):
-        raise InputError(
-            f"{name} has {image.shape[2]} channels; grey, RGB or RGBA is needed: "
-            "save the one or three that matter as a picture of their own."
-        )
+        raise InputError(_odd_channels(name, image.shape[2]))
 
 
 def to_rgb_uint8(image: np.ndarray) -> np.ndarray:
@@ -235,6 +232,8 @@ def _read_tiff(path: Path) -> np.ndarray:
             image, axes = np.moveaxis(image, 0, -1), "YXS"
         if axes == "CYX" and image.shape[0] == 3:
             image, axes = np.moveaxis(image, 0, -1), "YXS"
+        if axes == "CYX":
+            raise InputError(_odd_channels(str(path), image.shape[0]))
         if axes not in ("YX", "YXS"):
             raise InputError(
                 f"{path} holds a stack of shape {image.shape} (axes {axes}) and not one grey, RGB "
@@ -313,6 +312,13 @@ def _refuse_too_large(path: Path, shape: tuple[int, ...]) -> None:
     size = int(np.prod(shape, dtype=np.float64))
     if size > MAX_PIXELS * (shape[-1] if len(shape) > 2 and shape[-1] in (3, 4) else 1):
         raise InputError(_too_large(path))
+
+
+def _odd_channels(name: str, channels: int) -> str:
+    return (
+        f"{name} has {channels} channels and is not grey, RGB or RGBA: save the one or the three "
+        "channels that matter as a picture of their own."
+    )
 
 
 def _too_large(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,10 +13,10 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..loading import Precision, _choose_device, _choose_precision, _prepare, load_model
+from ..loading import Precision, _check_precision, _choose_device, _prepare, load_model
 from ..sam import Sam
 from ..variants import Variant
-from ..weight_files import model_hash
+from ..weight_files import model_hash, write_safetensors
 from .lora import LoraConfig, add_lora, base_model, lora_layers, merge_lora
 
 __all__ = ["AdapterInfo", "load_adapter", "load_with_adapter", "read_adapter", "save_adapter"]
@@ -69,8 +68,6 @@ def save_adapter(path: str | os.PathLike[str], sam: Sam, base_hash: str) -> None
     CheckpointError
         If the name ends otherwise or the file cannot be written.
     """
-    from safetensors.torch import save_file
-
     path = Path(path)
     if path.suffix != ".safetensors":
         raise CheckpointError(
@@ -94,17 +91,7 @@ def save_adapter(path: str | os.PathLike[str], sam: Sam, base_hash: str) -> None
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     saved = {key: tensor.detach().float().cpu().contiguous() for key, tensor in tensors.items()}
-    try:
-        # Beside the target, because only within one file system a rename is all or nothing.
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-            whole = Path(folder) / path.name
-            save_file(saved, whole, metadata)
-            os.replace(whole, path)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} could not be written ({error.strerror or error}): choose an existing "
-            f"folder with free space that you may write to."
-        ) from error
+    write_safetensors(path, saved, metadata)
 
 
 def read_adapter(path: str | os.PathLike[str]) -> AdapterInfo:
@@ -198,7 +185,7 @@ def load_with_adapter(
         As from `load_model` and :func:`load_adapter`.
     """
     target = _choose_device("cpu" if (device, precision) == ("auto", "openvino") else device)
-    precision = _choose_precision(precision, target)
+    _check_precision(precision, target)
     read_adapter(adapter)  # refuses before a base model is downloaded
     sam = load_model(base, device="cpu", precision="float32")
     load_adapter(sam, adapter)

@@ -156,6 +156,22 @@ def test_stacks_and_odd_channels_are_refused(
         read_image(tmp_path / "s.tif")
 
 
+@pytest.mark.parametrize("channels", [2, 4, 5])
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+def test_channels_of_microscopes_are_called_channels(
+    tmp_path: Path, channels: int, kind: str
+) -> None:
+    path = tmp_path / "s.tif"
+    stack = np.zeros((channels, 9, 14), np.uint8)
+    tifffile.imwrite(path, stack, metadata={"axes": "CYX"}, **{kind: True})
+    with pytest.raises(InputError) as error:
+        read_image(path)
+    assert str(error.value) == (
+        f"{path} has {channels} channels and is not grey, RGB or RGBA: save the one or the three "
+        "channels that matter as a picture of their own."
+    )
+
+
 def test_animations_are_refused(tmp_path: Path) -> None:
     frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import xxhash
 from checkpoint_server import Answer, CheckpointServer
+from sentences import one_sentence
 
 from src_model import checkpoints
 from src_model.checkpoints import (
@@ -53,15 +54,6 @@ def serve(monkeypatch):
 
 def fetch(timeout=5.0):
     return download("vit_b_lm", progress=False, timeout=timeout)
-
-
-def one_sentence(error):
-    """Check that a message is one sentence, and return it."""
-    message = str(error.value)
-    assert message.endswith(".")
-    assert "\n" not in message
-    assert not re.search(r"\.\s+[A-Z]", message)
-    return message
 
 
 def leftovers(cache):

@@ -12,7 +12,16 @@ import pytest
 import torch
 from test_loading import TINY, TINY_TINY_VIT
 
-from src_model import Sam, SamPredictor, Variant, build_sam, load_model, openvino_backend
+from src_model import (
+    VARIANTS,
+    Sam,
+    SamPredictor,
+    Variant,
+    build_sam,
+    load_model,
+    loading,
+    openvino_backend,
+)
 from src_model.openvino_backend import OpenVinoEncoder, accelerate
 from src_model.weight_files import model_hash, save_checkpoint
 
@@ -277,9 +286,28 @@ def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         accelerate(network())
 
 
-@pytest.mark.parametrize("precision", ["auto", "openvino"])
-def test_load_model_uses_it(precision: str, tmp_path: Path) -> None:
+def test_load_model_uses_it(tmp_path: Path) -> None:
     save_checkpoint(network(), tmp_path / "tiny.safetensors")
-    sam = load_model(tmp_path / "tiny.safetensors", device="cpu", precision=precision)
+    sam = load_model(tmp_path / "tiny.safetensors", device="cpu", precision="openvino")
     assert isinstance(sam.image_encoder, OpenVinoEncoder)
     assert model_hash(sam) == model_hash(network())
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_auto_takes_it_for_large_encoders(
+    more: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small ones do not win back what its start costs."""
+    parameters = sum(p.numel() for p in network().image_encoder.parameters())
+    monkeypatch.setattr(loading, "_OPENVINO_PARAMETERS", parameters + more)
+    save_checkpoint(network(), tmp_path / "tiny.safetensors")
+    sam = load_model(tmp_path / "tiny.safetensors", device="cpu", precision="auto")
+    assert isinstance(sam.image_encoder, OpenVinoEncoder) == (more == 0)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_which_variants_are_large(name: str) -> None:
+    with torch.device("meta"):
+        sam = build_sam(name)
+    taken = loading._best_precision(sam, torch.device("cpu")) == "openvino"
+    assert taken == (name in ("vit_b", "vit_l", "vit_h"))

@@ -1,6 +1,7 @@
 """Reading, finding the variant of, loading, saving and hashing weights."""
 
 import json
+import os
 import pathlib
 import re
 from dataclasses import replace
@@ -8,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sentences import one_sentence
 
 from src_model.errors import CheckpointError
 from src_model.sam import build_sam
@@ -70,15 +72,6 @@ def other():
 def same_weights(one, two):
     first, second = one.state_dict(), two.state_dict()
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
-
-
-def one_sentence(error):
-    """Check that a message is one sentence, and return it."""
-    message = str(error.value)
-    assert message.endswith(".")
-    assert "\n" not in message
-    assert not re.search(r"\.\s+[A-Z]", message)
-    return message
 
 
 # ---------------------------------------------------------------------------------------- reading
@@ -233,6 +226,18 @@ def test_save_and_load(variant, tmp_path):
     assert loaded.variant == variant
     assert same_weights(saved, loaded)
     assert [file.name for file in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the file modes of POSIX")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
+def test_others_may_read_what_the_umask_lets_them(sam, tmp_path, umask, mode):
+    path = tmp_path / "weights.safetensors"
+    before = os.umask(umask)
+    try:
+        save_checkpoint(sam, path)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == mode
 
 
 def test_half_precision_is_half_the_size_and_loads_to_float32(sam, other, tmp_path):
