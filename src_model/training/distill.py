@@ -152,4 +152,5 @@ def _check_embeddings(student: Sam, teacher: Sam) -> None:
 def _frame(sam: Sam, image: NDArray[np.uint8]) -> Tensor:
     """Bring a picture to a model's frame, normalised and padded: (1, 3, S, S)."""
     resized = ResizeLongestSide(sam.variant.image_size).apply_image(image)
-    return sam.preprocess(torch.from_numpy(resized).to(sam.device).permute(2, 0, 1))[None]
+    pixels = torch.tensor(resized, device=sam.device)  # a copy: files may be read as read-only
+    return sam.preprocess(pixels.permute(2, 0, 1))[None]

@@ -15,7 +15,8 @@ from napari_sam.finetune.tiled import TiledPictures, crop_objects, tile_corners
 from src_model.training.pictures import ObjectMasks
 
 
-@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 64))
+@settings(deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(4, 64))
 def test_tiles_cover_a_picture_and_stay_inside(height: int, width: int, side: int) -> None:
     covered = np.zeros((height, width), bool)
     for top, left in tile_corners((height, width), side):
@@ -27,7 +28,7 @@ def test_tiles_cover_a_picture_and_stay_inside(height: int, width: int, side: in
     assert covered.all()
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 20), st.integers(0, 20))
 def test_cropped_objects_are_cropped_masks(seed: int, top: int, left: int) -> None:
     rng = np.random.default_rng(seed)

@@ -117,7 +117,7 @@ def test_each_picture_is_encoded_by_the_teacher_once() -> None:
     distill(student(), source, pictures(), CONFIG, cache=cache)
     assert len(calls) == len(cache)
     distill(plain, source, pictures(), CONFIG)
-    assert len(calls) == len(cache) + CONFIG.steps * CONFIG.images
+    assert len(calls) == len(cache) + CONFIG.steps * CONFIG.batch
     for key, tensor in plain.state_dict().items():
         assert torch.equal(tensor, cached.state_dict()[key]), key
     with pytest.raises(ValueError, match="empty the cache"):
