@@ -19,7 +19,7 @@ DEFAULT_THRESHOLDS = (0.88, 0.95, 0.7)
 """Least predicted IoU and stability of masks found without prompts, and greatest IoU of the boxes
 of two of them: the paper's."""
 
-AUTOMATIC_THRESHOLDS = {"vit_nano": (0.5, 0.8, 0.4)}
+AUTOMATIC_THRESHOLDS = {"vit_nano": (0.6, 0.8, 0.4)}
 """The same for variants that are less sure of themselves, chosen on training images."""
 
 
