@@ -68,8 +68,7 @@ def load_model(
     ImportError
         If ``precision="openvino"`` and OpenVINO is not installed.
     """
-    target = _choose_device("cpu" if (device, precision) == ("auto", "openvino") else device)
-    _check_precision(precision, target)
+    target = choose_device(device, precision)
     checkpoint = CHECKPOINTS.get(os.fspath(name_or_path))
     if checkpoint is not None:
         path = download(checkpoint.name)
@@ -86,7 +85,7 @@ def load_model(
     with SkipInitialisation():
         sam = build_sam(variant)
     copy_weights(sam, state, path)
-    return _prepare(sam.eval(), target, precision)
+    return prepare(sam.eval(), target, precision)
 
 
 def _existing_file(name_or_path: str | os.PathLike[str]) -> Path:
@@ -104,7 +103,14 @@ def _existing_file(name_or_path: str | os.PathLike[str]) -> Path:
     )
 
 
-def _choose_device(device: str | torch.device) -> torch.device:
+def choose_device(device: str | torch.device, precision: Precision) -> torch.device:
+    """Return the device to run on; device, precision and errors as for `load_model`."""
+    target = _find_device("cpu" if (device, precision) == ("auto", "openvino") else device)
+    _check_precision(precision, target)
+    return target
+
+
+def _find_device(device: str | torch.device) -> torch.device:
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -161,7 +167,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return False
 
 
-def _prepare(sam: Sam, device: torch.device, precision: Precision) -> Sam:
+def prepare(sam: Sam, device: torch.device, precision: Precision) -> Sam:
     """Move a network to its device, its precision and the memory layout it runs fastest in."""
     sam.to(device)
     if precision == "auto":

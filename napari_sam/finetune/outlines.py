@@ -6,7 +6,7 @@ import numpy as np
 
 from napari_sam.errors import InputError
 from src_model.rle import box_from_rle, coco_decode_rle
-from src_model.training.pictures import ObjectMask
+from src_model.training.pictures import ObjectMask, trim
 
 __all__ = ["object_from_segmentation"]
 
@@ -83,7 +83,7 @@ def _from_polygons(polygons: list[Any], shape: tuple[int, int]) -> ObjectMask | 
         row, col = (points - first).T
         rows, cols = polygon(row, col, shape=window.shape)
         window[rows, cols] = True
-    return _trimmed(int(first[0]), int(first[1]), window)
+    return trim(window, int(first[0]), int(first[1]))
 
 
 def _from_rle(rle: dict[str, Any], shape: tuple[int, int]) -> ObjectMask | None:
@@ -109,10 +109,3 @@ def _from_rle(rle: dict[str, Any], shape: tuple[int, int]) -> ObjectMask | None:
     columns = np.repeat(np.arange(len(runs)) % 2 == 1, lengths).reshape(-1, size[0])
     return ObjectMask(y0, x0, np.ascontiguousarray(columns[:, y0 : y1 + 1].T))
 
-
-def _trimmed(top: int, left: int, window: np.ndarray) -> ObjectMask | None:
-    rows, cols = np.flatnonzero(window.any(1)), np.flatnonzero(window.any(0))
-    if not len(rows):
-        return None
-    mask = window[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-    return ObjectMask(top + int(rows[0]), left + int(cols[0]), mask)

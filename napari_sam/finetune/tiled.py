@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from napari_sam.finetune.stored import StoredPictures
-from src_model.training.pictures import ObjectMask, ObjectMasks, Picture
+from src_model.training.pictures import ObjectMasks, Picture, trim
 
 __all__ = ["TiledPictures", "crop_objects", "tile_corners"]
 
@@ -99,17 +99,15 @@ def crop_objects(
     shape : (int, int)
         Height and width of the tile.
     """
+    first, stop = corner, (corner[0] + shape[0], corner[1] + shape[1])
     items = []
     for item in objects.items:
-        top, left = item.top - corner[0], item.left - corner[1]
-        height, width = item.mask.shape
-        rows = slice(max(0, -top), min(height, shape[0] - top))
-        cols = slice(max(0, -left), min(width, shape[1] - left))
-        part = item.mask[rows, cols] if rows.start < rows.stop and cols.start < cols.stop else None
-        if part is None or not part.any():
-            continue
-        trimmed = ObjectMasks.from_masks([part], (part.shape[0], part.shape[1])).items[0]
-        items.append(
-            ObjectMask(max(0, top) + trimmed.top, max(0, left) + trimmed.left, trimmed.mask)
+        rows, cols = (
+            slice(max(own.start, low), min(own.stop, high))
+            for own, low, high in zip(item.window, first, stop, strict=True)
         )
+        if rows.start < rows.stop and cols.start < cols.stop:
+            part = trim(item.inside(rows, cols), rows.start - first[0], cols.start - first[1])
+            if part is not None:
+                items.append(part)
     return ObjectMasks(shape, tuple(items))

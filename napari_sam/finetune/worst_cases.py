@@ -13,7 +13,7 @@ from scipy import ndimage
 
 if TYPE_CHECKING:
     from src_model.training.evaluation.prompted import Trace
-    from src_model.training.pictures import ObjectMask, Picture
+    from src_model.training.pictures import Picture
 
 __all__ = ["WorstCase", "draw_case", "png_data_uri"]
 
@@ -89,7 +89,7 @@ def draw_case(picture: Picture, trace: Trace) -> WorstCase:
     height, width = (max(1, round(scale * side)) for side in crop.shape[:2])
     drawing = np.array(Image.fromarray(crop).resize((width, height), Image.Resampling.BICUBIC))
     for mask, colour in ((truth, TRUTH_COLOUR), (trace.mask, PREDICTION_COLOUR)):
-        inside = _crop_of(mask, rows, cols)
+        inside = mask.inside(rows, cols)
         enlarged = np.array(
             Image.fromarray(inside).resize((width, height), Image.Resampling.NEAREST)
         )
@@ -123,19 +123,6 @@ def _stretched(crop: np.ndarray) -> np.ndarray:
     low, high = np.percentile(crop, (0.5, 99.5))
     stretched = (crop.astype(float) - low) * (255 / max(1.0, high - low))
     return np.clip(stretched + 0.5, 0, 255).astype(np.uint8)
-
-
-def _crop_of(mask: ObjectMask, rows: slice, cols: slice) -> np.ndarray:
-    """Return what of a mask lies in a part of the picture."""
-    result = np.zeros((rows.stop - rows.start, cols.stop - cols.start), bool)
-    top, left = max(rows.start, mask.top), max(cols.start, mask.left)
-    bottom = min(rows.stop, mask.top + mask.mask.shape[0])
-    right = min(cols.stop, mask.left + mask.mask.shape[1])
-    if top < bottom and left < right:
-        result[top - rows.start : bottom - rows.start, left - cols.start : right - cols.start] = (
-            mask.mask[top - mask.top : bottom - mask.top, left - mask.left : right - mask.left]
-        )
-    return result
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:

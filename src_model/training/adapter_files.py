@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..loading import Precision, _check_precision, _choose_device, _prepare, load_model
+from ..loading import Precision, choose_device, load_model, prepare
 from ..sam import Sam
 from ..variants import Variant
 from ..weight_files import model_hash, write_safetensors
@@ -184,13 +184,12 @@ def load_with_adapter(
     CheckpointError, ValueError, ImportError
         As from `load_model` and :func:`load_adapter`.
     """
-    target = _choose_device("cpu" if (device, precision) == ("auto", "openvino") else device)
-    _check_precision(precision, target)
+    target = choose_device(device, precision)
     read_adapter(adapter)  # refuses before a base model is downloaded
     sam = load_model(base, device="cpu", precision="float32")
     load_adapter(sam, adapter)
     merge_lora(sam)
-    return _prepare(sam, target, precision)
+    return prepare(sam, target, precision)
 
 
 def _tensors(sam: Sam) -> dict[str, Tensor]:

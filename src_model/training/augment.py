@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from src_model.preprocessing import ResizeLongestSide
-from src_model.training.pictures import ObjectMasks, Picture
-from src_model.training.warping import Placement, gaussian_blur, warp_image, warp_objects
-from src_model.variants import Variant
+from ..preprocessing import ResizeLongestSide
+from .pictures import ObjectMasks, Picture
+from .warping import Placement, gaussian_blur, warp_image, warp_objects
+from ..variants import Variant
 
 __all__ = ["Augmentation", "Sample", "make_sample"]
 

@@ -147,8 +147,10 @@ class _View:
         (B, 4 h, 4 w) truth there.
     corners : Tensor
         (B, 2) first column and row of each object's part, in cells.
-    place : (int, int)
-        Row and column of the frame, in cells, at which the decoder is told that all this lies.
+    image_pe : Tensor
+        (1, C, h, w) position code of where in the frame the decoder is told that all this lies.
+    shift : Tensor
+        (2,) that place, (x, y) in frame pixels.
     stride : int
         Pixels per low-resolution pixel.
     """
@@ -156,7 +158,8 @@ class _View:
     embedding: Tensor
     target: Tensor
     corners: Tensor
-    place: tuple[int, int]
+    image_pe: Tensor
+    shift: Tensor
     stride: int
 
     def inside(self, points: Tensor) -> Tensor:
@@ -199,7 +202,7 @@ def _look_around(
     device, stride = embedding.device, sam.variant.patch_size // 4
     h, w = embedding.shape[2:]
     room = sam.variant.grid_size - (size or max(h, w)) + 1
-    place = (int(rng.integers(room)), int(rng.integers(room)))
+    row, col = int(rng.integers(room)), int(rng.integers(room))
     target = torch.from_numpy(objects.low_resolution(chunk, (4 * h, 4 * w), stride))
     if size is None:
         corners = torch.zeros(len(chunk), 2, dtype=torch.int64)
@@ -216,7 +219,10 @@ def _look_around(
             ]
         )
     parts.requires_grad_(embedding.requires_grad)
-    return _View(parts, target.to(device), corners.to(device), place, stride)
+    height, width = parts.shape[2:]
+    image_pe = sam.prompt_encoder.get_dense_pe()[..., row : row + height, col : col + width]
+    shift = torch.tensor([col, row], device=device) * sam.variant.patch_size
+    return _View(parts, target.to(device), corners.to(device), image_pe, shift, stride)
 
 
 def _corner(
@@ -298,13 +304,11 @@ def _backward_rounds(
 def _decode(sam: Sam, view: _View, prompts: _Prompts) -> tuple[Tensor, Tensor]:
     """Return logits (B, 4, 4 h, 4 w) and predicted IoU (B, 4), the single-mask token's first."""
     h, w = view.embedding.shape[2:]
-    row, col = view.place
-    patch = sam.variant.patch_size
-    shift = torch.tensor([patch * col, patch * row], device=view.embedding.device)
     points = None
     if prompts.points is not None and prompts.labels is not None:
-        points = (prompts.points + shift, prompts.labels)
-    boxes = None if prompts.boxes is None else prompts.boxes + shift.repeat(2)
+        points = (prompts.points + view.shift, prompts.labels)
+    boxes = None if prompts.boxes is None else prompts.boxes + view.shift.repeat(2)
     sparse, dense = sam.prompt_encoder(points, boxes, prompts.masks)
-    image_pe = sam.prompt_encoder.get_dense_pe()[..., row : row + h, col : col + w]
-    return sam.mask_decoder.predict_masks(view.embedding, image_pe, sparse, dense[..., :h, :w])
+    return sam.mask_decoder.predict_masks(
+        view.embedding, view.image_pe, sparse, dense[..., :h, :w]
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -116,12 +116,3 @@ class Optimizer:
             for name, parameter in self.parameters.items():
                 parameter.copy_(weights[name])
 
-
-def trainable(modules: Iterable[tuple[str, nn.Module]]) -> dict[str, nn.Parameter]:
-    """Return the parameters that require gradients, by prefixed name."""
-    return {
-        f"{prefix}.{name}": parameter
-        for prefix, module in modules
-        for name, parameter in module.named_parameters()
-        if parameter.requires_grad
-    }

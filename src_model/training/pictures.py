@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ObjectMask", "ObjectMasks", "Picture", "PictureSource"]
+__all__ = ["ObjectMask", "ObjectMasks", "Picture", "PictureSource", "trim"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,53 @@ class ObjectMask:
     def area(self) -> int:
         """Number of pixels."""
         return int(np.count_nonzero(self.mask))
+
+    def inside(self, rows: slice, cols: slice) -> NDArray[np.bool_]:
+        """Return what lies in a part of the picture, (row, col) of that part.
+
+        Examples
+        --------
+        >>> ObjectMask(2, 5, np.ones((1, 2), bool)).inside(slice(1, 3), slice(6, 9)).astype(int)
+        array([[0, 0, 0],
+               [1, 0, 0]])
+        """
+        part = np.zeros((rows.stop - rows.start, cols.stop - cols.start), bool)
+        own_rows, own_cols = self.window
+        top, bottom = max(rows.start, own_rows.start), min(rows.stop, own_rows.stop)
+        left, right = max(cols.start, own_cols.start), min(cols.stop, own_cols.stop)
+        if top < bottom and left < right:
+            part[top - rows.start : bottom - rows.start, left - cols.start : right - cols.start] = (
+                self.mask[top - self.top : bottom - self.top, left - self.left : right - self.left]
+            )
+        return part
+
+
+def trim(mask: NDArray[np.bool_], top: int = 0, left: int = 0) -> ObjectMask | None:
+    """Cut a mask to the smallest window around its pixels.
+
+    Parameters
+    ----------
+    mask : (h, w) bool array
+        The object somewhere inside.
+    top, left : int
+        Row and column of the array's first pixel in the picture.
+
+    Returns
+    -------
+    ObjectMask or None
+        None if there is no pixel.
+
+    Examples
+    --------
+    >>> trimmed = trim(np.array([[0, 0, 0], [0, 1, 1]], bool), top=10)
+    >>> trimmed.top, trimmed.left, trimmed.mask.shape
+    (11, 1, (1, 2))
+    """
+    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return None
+    window = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+    return ObjectMask(top + int(rows[0]), left + int(cols[0]), np.array(window, bool))
 
 
 @dataclass(frozen=True)
@@ -81,36 +128,31 @@ class ObjectMasks:
             )
         from scipy import ndimage
 
-        ids, dense = np.unique(labels, return_inverse=True)
-        dense = dense.reshape(labels.shape)
-        if len(ids) and ids[0] != 0:
-            dense = dense + 1  # no background: find_objects would take the first id for it
+        if labels.size and 0 <= labels.min() and labels.max() <= labels.size:
+            numbered = labels.astype(np.int32, copy=False)
+        else:  # large or negative numbers: sorting all pixels is slow, but always possible
+            ids, dense = np.unique(labels, return_inverse=True)
+            # Without background, find_objects would take the first number for it.
+            numbered = dense.reshape(labels.shape) + (len(ids) > 0 and ids[0] != 0)
         items = []
-        for index, window in enumerate(ndimage.find_objects(dense), start=1):
+        for index, window in enumerate(ndimage.find_objects(numbered), start=1):
             if window is not None:
-                items.append(ObjectMask(window[0].start, window[1].start, dense[window] == index))
+                mask = numbered[window] == index
+                items.append(ObjectMask(window[0].start, window[1].start, mask))
         return cls((labels.shape[0], labels.shape[1]), tuple(items))
 
     @classmethod
     def from_masks(cls, masks: Sequence[NDArray[np.bool_]], shape: tuple[int, int]) -> ObjectMasks:
         """Take full (H, W) masks; empty ones are left out."""
-        items = []
-        for mask in masks:
-            rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-            if len(rows):
-                top, left = int(rows[0]), int(cols[0])
-                window = mask[top : rows[-1] + 1, left : cols[-1] + 1]
-                items.append(ObjectMask(top, left, window.astype(bool)))
-        return cls(shape, tuple(items))
+        trimmed = (trim(mask) for mask in masks)
+        return cls(shape, tuple(item for item in trimmed if item is not None))
 
     def __len__(self) -> int:
         return len(self.items)
 
     def full(self, index: int) -> NDArray[np.bool_]:
         """Return one object as a (H, W) mask."""
-        mask = np.zeros(self.shape, bool)
-        mask[self.items[index].window] = self.items[index].mask
-        return mask
+        return self.items[index].inside(slice(0, self.shape[0]), slice(0, self.shape[1]))
 
     def box(self, index: int) -> tuple[int, int, int, int]:
         """Return (x0, y0, x1, y1) of one object's first and last pixels."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .pictures import ObjectMask
 
-__all__ = ["Round", "error_points", "first_point", "noisy_box", "plan_rounds"]
+__all__ = ["Round", "depth", "error_points", "first_point", "noisy_box", "plan_rounds"]
 
 Round = Literal["first", "point", "mask"]
 
@@ -45,16 +45,22 @@ def plan_rounds(rng: np.random.Generator, error_points: int) -> list[Round]:
     return ["first", *rounds, "mask"]
 
 
+def depth(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return each pixel's distance from the boundary; beyond the array there is no object."""
+    from scipy import ndimage
+
+    depths: NDArray[np.float64] = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    return depths
+
+
 def first_point(rng: np.random.Generator, item: ObjectMask) -> tuple[float, float]:
     """Return (x, y) of a first click: as often the deepest point as any other of the object.
 
     The paper draws it uniformly. People click in the middle, and so do evaluations.
     """
     if rng.random() < 0.5:
-        from scipy import ndimage
-
-        depth = ndimage.distance_transform_edt(np.pad(item.mask, 1))[1:-1, 1:-1]
-        candidates = np.flatnonzero(depth >= 0.98 * depth.max())
+        depths = depth(item.mask)
+        candidates = np.flatnonzero(depths >= 0.98 * depths.max())
     else:
         candidates = np.flatnonzero(item.mask)
     row, col = divmod(int(rng.choice(candidates)), item.mask.shape[1])

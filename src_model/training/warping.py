@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from src_model.training.pictures import ObjectMask, ObjectMasks
+from .pictures import ObjectMask, ObjectMasks, trim
 
 __all__ = ["Placement", "gaussian_blur", "warp_image", "warp_objects"]
 
@@ -131,7 +131,7 @@ def warp_objects(objects: ObjectMasks, placement: Placement) -> list[ObjectMask 
         col[outside] = 0
         mask = item.mask[row, col]
         mask[outside] = False
-        warped.append(_trimmed(top, left, mask))
+        warped.append(trim(mask, top, left))
     return warped
 
 
@@ -261,11 +261,3 @@ def _boxes_in_sample(objects: ObjectMasks, placement: Placement) -> list[list[in
     boxes = np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], axis=1)
     return boxes.tolist()
 
-
-def _trimmed(top: int, left: int, mask: NDArray[np.bool_]) -> ObjectMask | None:
-    """Return the object in the smallest window; None if it has no pixel."""
-    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return None
-    mask = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-    return ObjectMask(top + int(rows[0]), left + int(cols[0]), mask)

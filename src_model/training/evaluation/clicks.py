@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..pictures import ObjectMask
+from ..prompts import depth
 from .regions import shared_window
 
 __all__ = ["Click", "deepest_point", "first_click", "next_click"]
@@ -59,10 +60,7 @@ def deepest_point(mask: NDArray[np.bool_]) -> tuple[int, int]:
     >>> deepest_point(np.ones((3, 5), bool))
     (1, 1)
     """
-    from scipy import ndimage
-
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    row, col = divmod(int(depth.argmax()), mask.shape[1])
+    row, col = divmod(int(depth(mask).argmax()), mask.shape[1])
     return row, col
 
 

@@ -5,20 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pictures import ObjectMask
+from ..pictures import ObjectMask, trim
 
 __all__ = ["cut_mask", "intersection_area", "iou_matrix", "mask_iou", "shared_window"]
 
 
 def cut_mask(mask: NDArray[np.bool_], top: int = 0, left: int = 0) -> ObjectMask:
-    """Cut a mask to the smallest window around its pixels.
-
-    Parameters
-    ----------
-    mask : (h, w) bool array
-        May be empty, as a prediction can be.
-    top, left : int
-        Row and column of its first pixel in the picture.
+    """Cut a mask to its window as `trim` does, also an empty one, as a prediction can be.
 
     Returns
     -------
@@ -31,11 +24,7 @@ def cut_mask(mask: NDArray[np.bool_], top: int = 0, left: int = 0) -> ObjectMask
     >>> cut.top, cut.left, cut.mask.shape
     (11, 1, (1, 2))
     """
-    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return ObjectMask(0, 0, np.zeros((0, 0), bool))
-    window = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-    return ObjectMask(top + int(rows[0]), left + int(cols[0]), np.array(window, bool))
+    return trim(mask, top, left) or ObjectMask(0, 0, np.zeros((0, 0), bool))
 
 
 def shared_window(
@@ -74,14 +63,8 @@ def shared_window(
     if shape is not None:
         top, left = max(top, 0), max(left, 0)
         bottom, right = min(bottom, shape[0]), min(right, shape[1])
-    arrays = []
-    for mask in masks:
-        array = np.zeros((bottom - top, right - left), bool)
-        if mask.mask.size:
-            row, col = mask.top - top, mask.left - left
-            array[row : row + mask.mask.shape[0], col : col + mask.mask.shape[1]] = mask.mask
-        arrays.append(array)
-    return (top, left), arrays
+    rows, cols = slice(top, bottom), slice(left, right)
+    return (top, left), [mask.inside(rows, cols) for mask in masks]
 
 
 def intersection_area(a: ObjectMask, b: ObjectMask) -> int:
@@ -91,9 +74,7 @@ def intersection_area(a: ObjectMask, b: ObjectMask) -> int:
     right = min(a.left + a.mask.shape[1], b.left + b.mask.shape[1])
     if top >= bottom or left >= right:
         return 0
-    one, other = (
-        m.mask[top - m.top : bottom - m.top, left - m.left : right - m.left] for m in (a, b)
-    )
+    one, other = (m.inside(slice(top, bottom), slice(left, right)) for m in (a, b))
     return int(np.count_nonzero(one & other))
 
 
