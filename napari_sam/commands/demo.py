@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_sam.commands.running import count, load, progress_bar
+from napari_sam.commands.running import count, progress_bar
 from napari_sam.files.images import read_image, to_rgb_uint8
 from napari_sam.files.outputs import check_output_folder, write_results
+from napari_sam.loading import load
 from napari_sam.overlay import draw_overlay
 from napari_sam.segment.image import segment_everything, segment_prompts
 from napari_sam.segment.objects import paint_labels

@@ -12,6 +12,7 @@ from napari_sam import __version__
 from napari_sam.commands.running import progress_bar
 from napari_sam.errors import InputError
 from napari_sam.files.outputs import check_output_folder
+from napari_sam.loading import check_model, load
 
 if TYPE_CHECKING:
     from napari_sam.finetune.stored import StoredPictures
@@ -76,7 +77,7 @@ def run(
 
     if output is not None:
         check_output_folder(output)
-    _check_model(model_name, device, precision)
+    check_model(model_name, device, precision)
     group_of = None if groups is None else read_groups(groups)
     pictures = open_pictures(images, labels)
     with progress_bar("pictures checked") as progress:
@@ -84,7 +85,7 @@ def run(
     refuse_bad_pictures(problems)
     if problems:
         print(describe_problems(problems), file=sys.stderr)
-    model = _load(model_name, device, precision)
+    model = load(model_name, device, precision)
     count = len(pictures) if limit is None else min(limit, len(pictures))
     start = time.perf_counter()
     found = _measure(model, pictures, range(count), objects, automatic, group_of)
@@ -176,23 +177,6 @@ class _Findings:
             for name in names
         }
         return {"all": self.scores, **members}
-
-
-def _check_model(name: str, device: str, precision: "Precision") -> None:
-    """Refuse a model that does not exist, before pictures are read and weights are downloaded."""
-    from src_model.checkpoints import CHECKPOINTS
-
-    if name not in CHECKPOINTS and not Path(name).expanduser().is_file():
-        _load(name, device, precision)  # which says what is wrong
-
-
-def _load(name: str, device: str, precision: "Precision") -> "Sam":
-    from src_model import load_model
-
-    try:
-        return load_model(name, device=device, precision=precision)
-    except (ValueError, ImportError) as error:  # a sentence each
-        raise InputError(str(error)) from error
 
 
 def _measure(

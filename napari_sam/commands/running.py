@@ -1,45 +1,14 @@
-"""What the commands share: loading a model, and telling how far things are."""
+"""What the commands share: telling how far things are, and what was found."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from napari_sam.errors import InputError
 from napari_sam.segment.objects import SegmentedObject
 
-if TYPE_CHECKING:
-    from src_model import Sam
-
 ROWS_SHOWN = 10
-
-
-def load(name_or_path: str) -> "Sam":
-    """Load a model for a command.
-
-    Parameters
-    ----------
-    name_or_path : str
-        As `src_model.load_model` takes it.
-
-    Returns
-    -------
-    Sam
-
-    Raises
-    ------
-    InputError
-        If there is no such model, or its file is not to be had or not usable.
-    """
-    from src_model import load_model
-    from src_model.errors import CheckpointError
-
-    try:
-        return load_model(name_or_path)
-    except CheckpointError as error:
-        raise InputError(str(error)) from error
 
 
 @contextmanager

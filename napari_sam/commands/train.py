@@ -72,7 +72,7 @@ def run(
             warn = tqdm.write if leads else _say_nothing
             control = Control(show, should_stop, warn)
             weights = start(settings, target, control, resume=resume, device=device)
-    except CheckpointError as error:
+    except CheckpointError as error:  # weights that cannot be written
         raise InputError(str(error)) from error
     if leads and weights is None:
         print(f"stopped; go on with: napari-sam train --resume -o {folder}")

@@ -15,9 +15,11 @@ from napari_sam.finetune.data import open_images
 from napari_sam.finetune.run import SAVE_SECONDS, check_base
 from napari_sam.finetune.run_folder import RunFolder
 from napari_sam.finetune.settings import RunSettings
-from src_model import Sam, load_model
+from napari_sam.loading import check_model, load
+from src_model import Sam
+from src_model.training.config import TrainingConfig
 from src_model.training.distill import distill
-from src_model.training.encoder_fitting import FitStep
+from src_model.training.encoder_fitting import FitConfig, FitStep
 from src_model.training.mae import MaeConfig, MaePretraining, picture_reconstruction, pretrain
 from src_model.weight_files import model_hash, save_checkpoint
 
@@ -61,9 +63,14 @@ def fit_encoder(
     Beside the files of every run there is, for ``method: mae``, ``reconstructions.png``: images,
     what the encoder saw of them, and what it made of that, renewed with every validation.
     """
+    assert not isinstance(settings.training, TrainingConfig)
     control = control or Control()
+    for name in (settings.base, settings.teacher):
+        if name is not None:
+            check_model(name, device, "float32")
     images = _Images(settings.images)
-    sam = load_model(settings.base, device=device, precision="float32")
+    sam = load(settings.base, device, "float32")
+    teacher = None if settings.teacher is None else load(settings.teacher, device, "float32")
     base_hash = model_hash(sam)
     if resume:
         check_base(folder, base_hash, settings.base)
@@ -74,7 +81,7 @@ def fit_encoder(
         folder.forget_after(state["step"])
     follow = _Follower(settings, folder, images, control)
     try:
-        _fit(settings, sam, images, follow, state, device)
+        _fit(settings.training, sam, teacher, images, follow, state)
     except _Stopped:
         folder.draw_curves()
         return None
@@ -88,20 +95,18 @@ def fit_encoder(
 
 
 def _fit(
-    settings: RunSettings,
+    config: FitConfig,
     sam: Sam,
+    teacher: Sam | None,
     images: _Images,
     follow: Callable[[FitStep], None],
     state: dict[str, Any] | None,
-    device: str,
 ) -> None:
-    config = settings.training
     if isinstance(config, MaeConfig):
         pretrain(sam, images, config, follow, state)
     else:
-        assert settings.teacher is not None  # checked by the settings
-        teacher = load_model(settings.teacher, device=device, precision="float32")
-        distill(sam, teacher, images, config, follow, state)  # type: ignore[arg-type]
+        assert teacher is not None  # checked by the settings
+        distill(sam, teacher, images, config, follow, state)
 
 
 class _Follower:

@@ -13,7 +13,8 @@ from napari_sam.finetune.embedding_cache import EmbeddingCache
 from napari_sam.finetune.run_folder import RunFolder
 from napari_sam.finetune.settings import RunSettings
 from napari_sam.finetune.validation import Split, open_data, split_pictures, validate
-from src_model import Sam, load_model
+from napari_sam.loading import check_model, load
+from src_model import Sam
 from src_model.training.adapter_files import save_adapter
 from src_model.training.config import TrainingConfig
 from src_model.training.distributed import process_rank, wait_for_all
@@ -78,10 +79,11 @@ def run_training(
     """
     assert isinstance(settings.training, TrainingConfig)
     control = control or Control()
+    check_model(settings.base, device, "float32")
     data = open_data(settings)  # before a model is loaded, or even downloaded
     if data.warnings:
         control.on_warning(data.warnings)
-    sam = load_model(settings.base, device=device, precision="float32")
+    sam = load(settings.base, device, "float32")
     split = split_pictures(settings, data, sam.variant.image_size)
     try:
         check_config(settings.training, sam)
@@ -195,7 +197,7 @@ class _Run:
 
     def _write_weights(self, path: Path) -> None:
         """Write the averaged weights, as a plain model; for LoRA the adapter beside it."""
-        base = load_model(self.settings.base, device="cpu", precision="float32")
+        base = load(self.settings.base, "cpu", "float32")
         sam = self.trainer.export(base)
         if self.settings.method == "lora":
             save_adapter(path.with_name(f"{path.stem}_adapter.safetensors"), sam, self.base_hash)

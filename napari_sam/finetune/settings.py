@@ -77,6 +77,10 @@ class RunSettings:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.instances not in ("ids", "components"):
             raise InputError(f"instances must be ids or components, not {self.instances!r}.")
+        for name in ("base", "teacher"):
+            model = getattr(self, name)
+            if not isinstance(model, str) and (name, model) != ("teacher", None):
+                raise InputError(f"{name} must name a model or a file of weights, not {model!r}.")
         if (self.method == "distill") != (self.teacher is not None):
             raise InputError("A teacher is needed for the method distill, and for no other.")
 

@@ -276,6 +276,39 @@ def test_bad_input_is_told_before_time_is_spent(
     assert not run.exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "flags", "words"),
+    [
+        ({}, ["--device", "nonsense"], "There is no device 'nonsense'"),
+        ({"base": "vit_x"}, [], "There is no model named 'vit_x'"),
+        ({"base": 5}, [], "base must name a model or a file of weights, not 5"),
+        ({"base": __file__}, [], "not a file of weights"),
+        ({"method": "mae", "base": "no/such.pth"}, [], "There is no file"),
+        ({"method": "mae"}, ["--device", "nonsense"], "There is no device 'nonsense'"),
+        ({"method": "distill", "teacher": "vit_x"}, [], "There is no model named 'vit_x'"),
+        ({"method": "distill", "teacher": [1]}, [], "teacher must name a model"),
+        ({"method": "distill", "teacher": __file__}, [], "not a file of weights"),
+    ],
+)
+def test_a_model_that_cannot_be_had(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, object],
+    flags: list[str],
+    words: str,
+) -> None:
+    values = {"images": str(data / "images"), "base": str(data / "base.safetensors"), **changes}
+    if "method" not in changes:
+        values["labels"] = str(data / "labels")
+    file = tmp_path / "c.yaml"
+    file.write_text(yaml.safe_dump(values))
+    error = refused(capsys, file, *flags, "-o", tmp_path / "run")
+    assert words in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
 def test_every_bad_pair_is_named(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
