@@ -264,7 +264,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if all went well, 2 for bad input (told in one sentence on stderr), 130 if interrupted.
+        0 if all went well, 2 for bad input (told on stderr, in one sentence or, for pictures, as a
+        list), 130 if interrupted.
         A bug shows its traceback.
     """
     parser = build_parser()
@@ -277,8 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         _dispatch(options)
     except InputError as error:
-        sentence = " ".join(str(error).split())
-        print(f"napari-sam: {sentence}", file=sys.stderr)
+        print(f"napari-sam: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nnapari-sam: stopped.", file=sys.stderr)

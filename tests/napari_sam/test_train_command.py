@@ -323,9 +323,11 @@ def test_every_bad_pair_is_named(
     io.imsave(labels / "good.png", truth, check_contrast=False)
     io.imsave(labels / "small.png", truth[:30], check_contrast=False)
     error = refused(capsys, "--images", images, "--labels", labels, "-o", tmp_path / "run")
-    assert "lonely" in error
-    assert "small" in error
-    assert "good" not in error
+    first, count, lonely, small = error.splitlines()
+    assert first.startswith("napari-sam: ")
+    assert count == "2 errors:"
+    assert lonely.startswith("  lonely: ")
+    assert small.startswith("  small.png: ")
 
 
 def test_a_run_goes_on_only_with_its_own_base(
