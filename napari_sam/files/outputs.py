@@ -1,7 +1,7 @@
 """What a segmentation leaves on disk: label TIFF, table of objects, overlay PNG.
 
 Files appear whole or not at all: everything is written under temporary names in the same folder
-and renamed when all of it is there.
+and renamed when all of it is on the disk.
 """
 
 import csv
@@ -156,11 +156,19 @@ def written_together(*paths: Path) -> Iterator[tuple[Path, ...]]:
     temporary = tuple(path.with_name(f".{path.name}.{tag}.part") for path in paths)
     try:
         yield temporary
+        for part in temporary:
+            _flush(part)
         for part, path in zip(temporary, paths, strict=True):
             os.replace(part, path)
     finally:
         for part in temporary:
             part.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Bring a file from memory to the disk, or after a power cut its name may stand for nothing."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def write_labels(path: str | Path, labels: np.ndarray) -> None:

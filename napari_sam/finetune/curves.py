@@ -15,7 +15,7 @@ def draw_curves(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     Parameters
     ----------
     path : Path
-        Of the PNG.
+        Of the PNG, whatever its suffix.
     lines : sequence of mapping
         As in ``metrics.jsonl``: ``step``, ``kind`` ("training" or "validation"), and figures.
     """
@@ -46,7 +46,7 @@ def draw_curves(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
         if axes.has_data():
             axes.legend(fontsize="small")
             axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, format="png", dpi=100)
 
 
 def _is_score(name: str) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam.errors import InputError
-from napari_sam.files.outputs import write_png
+from napari_sam.files.outputs import write_png, written_together
 from napari_sam.finetune.control import Control, Progress
 from napari_sam.finetune.data import open_images
 from napari_sam.finetune.run import SAVE_SECONDS, check_base
@@ -131,7 +131,8 @@ class _Follower:
         last = report.step == steps
         if report.step % self.settings.validate_every == 0 or last:
             if isinstance(report.module, MaePretraining):
-                write_png(self.folder.path / "reconstructions.png", self._draw(report.module))
+                with written_together(self.folder.path / "reconstructions.png") as (part,):
+                    write_png(part, self._draw(report.module))
             self.folder.draw_curves()
         stop = self.control.should_stop()
         late = time.monotonic() - self.saved > SAVE_SECONDS

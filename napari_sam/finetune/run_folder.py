@@ -17,12 +17,13 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from napari_sam.errors import InputError
+from napari_sam.files.outputs import written_together
 from napari_sam.finetune.settings import RunSettings, read_settings, write_settings
 
 __all__ = ["RunFolder"]
@@ -60,15 +61,14 @@ class RunFolder:
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._whole(
-                self.path / "environment.json",
-                lambda path: path.write_text(json.dumps(_environment(base_hash), indent=2)),
-            )
-            # Last, because it is what makes the folder a run.
-            self._whole(self.path / "config.yaml", lambda path: write_settings(path, settings))
+            # The settings last, because they are what makes the folder a run.
+            names = ("environment.json", "config.yaml")
+            with written_together(*[self.path / name for name in names]) as (about, config):
+                about.write_text(json.dumps(_environment(base_hash), indent=2))
+                write_settings(config, settings)
         except OSError as error:
             raise InputError(
-                f"The folder {self.path} cannot be written ({error.strerror}): choose another one."
+                f"The folder {self.path} cannot be written ({_reason(error)}): choose another one."
             ) from error
 
     def check_room(self, needed: int) -> None:
@@ -120,7 +120,8 @@ class RunFolder:
         import torch
 
         try:
-            self._whole(self.last, lambda path: torch.save(dict(state), path))
+            with written_together(self.last) as (part,):
+                torch.save(dict(state), part)
         except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
             raise InputError(
                 f"The run's state could not be written to {self.last} ({_reason(error)}): make "
@@ -162,10 +163,9 @@ class RunFolder:
 
     def forget_after(self, step: int) -> None:
         """Drop the figures of steps that a resumed run will make again."""
-        kept = [json.dumps(line) for line in self.lines() if line["step"] <= step]
-        self._whole(
-            self._metrics, lambda path: path.write_text("".join(line + "\n" for line in kept))
-        )
+        kept = [json.dumps(line) + "\n" for line in self.lines() if line["step"] <= step]
+        with written_together(self._metrics) as (part,):
+            part.write_text("".join(kept))
 
     def draw_curves(self) -> None:
         """Draw the figures so far as ``curves.png``."""
@@ -173,24 +173,14 @@ class RunFolder:
 
         lines = self.lines()
         if lines:
-            self._whole(self.path / "curves.png", lambda path: draw_curves(path, lines))
+            with written_together(self.path / "curves.png") as (part,):
+                draw_curves(part, lines)
 
     def close(self) -> None:
         """Write what is still in memory."""
         if self._events is not None:
             self._events.close()
             self._events = None
-
-    def _whole(self, path: Path, write: Callable[[Path], object]) -> None:
-        """Let a file appear, or change, at once."""
-        part = path.with_name(f".{path.name}.part{path.suffix}")
-        try:
-            write(part)
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def _reason(error: Exception) -> str:

@@ -85,6 +85,19 @@ def test_interruption_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_files_are_on_the_disk_before_they_have_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+    replace = os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: done.append("on the disk"))
+    monkeypatch.setattr(os, "replace", lambda *names: (done.append("named"), replace(*names)))
+    with written_together(tmp_path / "a", tmp_path / "b") as parts:
+        for part in parts:
+            part.write_bytes(b"whole")
+    assert done == ["on the disk"] * 2 + ["named"] * 2
+
+
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
