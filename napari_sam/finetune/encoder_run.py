@@ -12,7 +12,7 @@ from napari_sam.errors import InputError
 from napari_sam.files.outputs import write_png, written_together
 from napari_sam.finetune.control import Control, Progress
 from napari_sam.finetune.data import open_images
-from napari_sam.finetune.run import SAVE_SECONDS, check_base
+from napari_sam.finetune.run import SAVE_SECONDS
 from napari_sam.finetune.run_folder import RunFolder
 from napari_sam.finetune.settings import RunSettings
 from napari_sam.loading import check_model, load
@@ -71,14 +71,9 @@ def fit_encoder(
     images = _Images(settings.images)
     sam = load(settings.base, device, "float32")
     teacher = None if settings.teacher is None else load(settings.teacher, device, "float32")
-    base_hash = model_hash(sam)
-    if resume:
-        check_base(folder, base_hash, settings.base)
-    else:
-        folder.create(settings, base_hash)
+    folder.begin(settings, model_hash(sam), resume)
     state = folder.load_state() if resume else None
-    if state is not None:
-        folder.forget_after(state["step"])
+    folder.forget_after(0 if state is None else state["step"])
     follow = _Follower(settings, folder, images, control)
     try:
         _fit(settings.training, sam, teacher, images, follow, state)

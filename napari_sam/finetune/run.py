@@ -23,7 +23,7 @@ from src_model.training.lora import merge_lora
 from src_model.training.trainer import NotFinite, Trainer, check_config
 from src_model.weight_files import model_hash, save_checkpoint
 
-__all__ = ["check_base", "run_training"]
+__all__ = ["run_training"]
 
 # The state is also saved when this many seconds have passed, so that no crash costs more.
 SAVE_SECONDS = 60.0
@@ -92,10 +92,8 @@ def run_training(
     folder.check_room(_size_on_disk(settings, sam, len(split.training)))
     base_hash = model_hash(sam)
     rank, _ = process_rank()
-    if resume:
-        check_base(folder, base_hash, settings.base)
-    elif rank == 0:
-        folder.create(settings, base_hash)
+    if resume or rank == 0:
+        folder.begin(settings, base_hash, resume)
     wait_for_all()
     embed = None
     if settings.training.method == "decoder":
@@ -211,15 +209,6 @@ class _Run:
         names = np.array([sample.name for sample in error.samples])
         np.savez_compressed(path, allow_pickle=False, names=names, **images)
         return f"{error} The batch is in {path}; the state before it in {self.folder.last}."
-
-
-def check_base(folder: RunFolder, base_hash: str, base: str) -> None:
-    """Refuse to go on from another model than the run was started from."""
-    if folder.base_hash() != base_hash:
-        raise InputError(
-            f"{folder.path} was started from other weights than {base} now has: bring those back, "
-            "or start a new run."
-        )
 
 
 def _size_on_disk(settings: RunSettings, sam: Sam, pictures: int) -> int:

@@ -46,14 +46,38 @@ class RunFolder:
         self._metrics = path / "metrics.jsonl"
         self._events: Any = None
 
-    def create(self, settings: RunSettings, base_hash: str) -> None:
-        """Make the folder and note what the run is.
+    def begin(self, settings: RunSettings, base_hash: str, resume: bool) -> None:
+        """Make the folder of a new run, or make sure that the run in it can go on.
+
+        Parameters
+        ----------
+        settings : RunSettings
+            What the run is to do.
+        base_hash : str
+            Of the model that it starts from.
+        resume : bool
+            Go on with the run in the folder, instead of making one.
 
         Raises
         ------
         InputError
-            If there is a run already, or the folder cannot be made.
+            If there is a run already, the folder cannot be made, or the run in it was started
+            from another model.
         """
+        if not resume:
+            self._create(settings, base_hash)
+            return
+        environment = json.loads((self.path / "environment.json").read_text())
+        if environment["base_hash"] != base_hash:
+            raise InputError(
+                f"{self.path} was started from other weights than {settings.base} now has: bring "
+                "those back, or start a new run."
+            )
+        for half in self.path.glob(".*.part"):  # written when the run was killed
+            half.unlink(missing_ok=True)
+
+    def _create(self, settings: RunSettings, base_hash: str) -> None:
+        """Make the folder and note what the run is."""
         if (self.path / "config.yaml").exists():
             raise InputError(
                 f"{self.path} holds a run already: go on with it (--resume), or choose another "
@@ -104,10 +128,6 @@ class RunFolder:
         if not path.exists():
             raise InputError(f"{self.path} holds no run to go on with: start one without --resume.")
         return read_settings(path)
-
-    def base_hash(self) -> str:
-        """Return the hash of the model that the run started from."""
-        return str(json.loads((self.path / "environment.json").read_text())["base_hash"])
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Write the state to go on from.

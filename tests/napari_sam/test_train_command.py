@@ -192,8 +192,10 @@ def test_a_full_disk_costs_nothing_that_was_saved(
     assert "--resume" in error
     monkeypatch.undo()
     assert torch.load(run / "last.pt", weights_only=True)["trainer"]["step"] == 2
-    assert not list(run.glob(".*.part*"))
+    assert not list(run.glob(".*.part"))
+    (run / ".last.pt.0f0f0f0f.part").touch()  # as kill -9 leaves it
     assert main(["train", "--resume", "-o", str(run)]) == 0
+    assert not list(run.glob(".*.part"))
 
 
 def test_too_small_a_disk_is_told_before_anything_is_written(
@@ -358,14 +360,14 @@ def test_a_picture_that_vanishes_stops_the_run_with_a_sentence(
     shutil.copytree(data / "images", folder)
     from napari_sam.finetune.run_folder import RunFolder
 
-    create = RunFolder.create
+    begin = RunFolder.begin
 
-    def create_and_lose(self: RunFolder, *args: object) -> None:
-        create(self, *args)  # type: ignore[arg-type]
+    def begin_and_lose(self: RunFolder, *args: object) -> None:
+        begin(self, *args)  # type: ignore[arg-type]
         for image in folder.iterdir():
             image.unlink()
 
-    monkeypatch.setattr(RunFolder, "create", create_and_lose)
+    monkeypatch.setattr(RunFolder, "begin", begin_and_lose)
     file = config(data, tmp_path / "c.yaml", images=str(folder), workers=workers)
     error = refused(capsys, file, "-o", tmp_path / "run")
     assert ".png" in error
