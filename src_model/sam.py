@@ -55,13 +55,17 @@ class Sam(nn.Module):
         """Where the model is."""
         return self.pixel_mean.device
 
-    def set_precision(self, dtype: torch.dtype) -> Sam:
-        """Let the image encoder and the mask decoder work in ``dtype``; returns the model.
+    def set_precision(self, dtype: torch.dtype, decoder: bool = True) -> Sam:
+        """Let the image encoder, and the mask decoder unless not wanted, work in ``dtype``.
 
-        The prompt encoder and batch normalisation stay in float32: they cost nothing, and
+        Returns the model. The prompt encoder (but for the network of its prompt maps, which goes
+        with the decoder) and batch normalisation stay in float32: they cost nothing, and
         coordinates and statistics do not survive rounding.
         """
-        self.mask_decoder.to(dtype)
+        if decoder:
+            self.mask_decoder.to(dtype)
+            if self.prompt_encoder.prompt_maps is not None:
+                self.prompt_encoder.prompt_maps.to(dtype)
         for module in self.image_encoder.modules():
             if not isinstance(module, nn.BatchNorm2d):
                 for parameter in module.parameters(recurse=False):

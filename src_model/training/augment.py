@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..preprocessing import ResizeLongestSide
+from ..variants import Variant
 from .pictures import ObjectMasks, Picture
 from .warping import Placement, gaussian_blur, warp_image, warp_objects
-from ..variants import Variant
 
 __all__ = ["Augmentation", "Sample", "make_sample"]
 

@@ -23,7 +23,7 @@ from .scenes import generate_scene
 __all__ = ["WHOLE_SHARE", "BadSample", "Feed", "sample_batches"]
 
 # Part of the steps, at the end, that sees whole frames instead of windows.
-WHOLE_SHARE = 0.15
+WHOLE_SHARE = 0.05
 # How often another picture is tried when a sample shows no object at all.
 _TRIES = 50
 

@@ -115,4 +115,3 @@ class Optimizer:
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(weights[name])
-

@@ -128,7 +128,7 @@ class ObjectMasks:
             )
         from scipy import ndimage
 
-        if labels.size and 0 <= labels.min() and labels.max() <= labels.size:
+        if labels.size and labels.min() >= 0 and labels.max() <= labels.size:
             numbered = labels.astype(np.int32, copy=False)
         else:  # large or negative numbers: sorting all pixels is slow, but always possible
             ids, dense = np.unique(labels, return_inverse=True)

@@ -126,7 +126,8 @@ class Trainer:
             parameters |= {f"head.{n}": p for n, p in self.head.named_parameters()}
         self.optimizer = Optimizer(parameters, config, layer_ids(sam))
         if _use_bfloat16(config, sam):
-            sam.set_precision(torch.bfloat16)
+            # On a CPU the decoder's many small products and their gradients are faster in float32.
+            sam.set_precision(torch.bfloat16, decoder=sam.device.type != "cpu")
         sam.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.step_count = 0
         self._batches: Iterator[list[Sample]] | None = None

@@ -260,4 +260,3 @@ def _boxes_in_sample(objects: ObjectMasks, placement: Placement) -> list[list[in
     high = np.clip(np.ceil(corners.max(0)), 0, placement.shape).astype(int)
     boxes = np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], axis=1)
     return boxes.tolist()
-
