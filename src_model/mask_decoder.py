@@ -198,18 +198,18 @@ class MaskDecoder(nn.Module):
         # Without mask prompts the dense embedding repeats one prompt's, and the image stays shared.
         if len(dense) > 1 and dense.stride(0) == 0:
             dense = dense[:1]
-        image = (image + dense.to(dtype)).flatten(2).transpose(1, 2).contiguous()
-        image_pe = image_pe.flatten(2).transpose(1, 2)
-        projections = self.transformer.project_image(image, image_pe)
+        image, dense = _positions(image), _positions(dense.to(dtype))
+        shared = image + dense if len(image) == 1 and len(dense) == 1 else None
+        image_pe = _positions(image_pe)
+        projections = self.transformer.project_image(shared, image_pe)
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         masks = range(self.num_mask_tokens)[wanted]
         answers = [0, *(1 + mask for mask in masks)]  # the IoU token's, then the masks'
         for part in cache_parts(len(sparse), _CHUNK_BYTES // image[:1].nbytes, image.device):
             tokens = sparse[part]
             tokens = torch.cat([output_tokens.expand(len(tokens), -1, -1), tokens], dim=1)
-            tokens, pixels = self.transformer(
-                image if len(image) == 1 else image[part], projections, tokens, answers
-            )
+            seen = shared if shared is not None else _part(image, part) + _part(dense, part)
+            tokens, pixels = self.transformer(seen, projections, tokens, answers)
             filters = [
                 self.output_hypernetworks_mlps[mask](tokens[:, 1 + i])
                 for i, mask in enumerate(masks)
@@ -246,6 +246,16 @@ class MaskDecoder(nn.Module):
         pixels = F.gelu(norm.channels_last(_upsample_channels_last(pixels, first)))
         pixels = F.gelu(_upsample_channels_last(pixels.flatten(1, 2), second))
         return pixels.flatten(1, 2) @ filters
+
+
+def _positions(image: Tensor) -> Tensor:
+    """Turn (B, C, h, w) into (B, h * w, C)."""
+    return image.flatten(2).transpose(1, 2).contiguous()
+
+
+def _part(x: Tensor, part: slice) -> Tensor:
+    """Take some prompts' share of what all prompts share, or not."""
+    return x if len(x) == 1 else x[part]
 
 
 def _upsample_channels_last(x: Tensor, conv: nn.Module) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .layers import LayerNorm2d
+from .prompt_maps import PromptMaps
 from .variants import Variant
 
 __all__ = ["PositionEmbeddingRandom", "PromptEncoder"]
@@ -56,12 +57,18 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(hidden, dim, kernel_size=1),
         )
         self.no_mask_embed = nn.Embedding(1, dim)
+        self.prompt_maps = (
+            PromptMaps(variant.prompt_map_dim, dim, variant.patch_size)
+            if variant.prompt_map_dim
+            else None
+        )
 
     def forward(
         self,
         points: tuple[Tensor, Tensor] | None,
         boxes: Tensor | None,
         masks: Tensor | None,
+        part: tuple[range, range] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Encode B prompts; each may combine points, a box and a mask.
 
@@ -74,14 +81,17 @@ class PromptEncoder(nn.Module):
             (B, 4) as (x0, y0, x1, y1) in frame pixels.
         masks : Tensor or None
             Low-resolution logits (B, 1, 4 * grid, 4 * grid).
+        part : (range, range), optional
+            Rows and columns of the grid that the mask prompts and the dense embedding are of, when
+            only a part of an image is decoded; everything by default.
 
         Returns
         -------
         sparse : Tensor
             float32 (B, tokens, out_chans).
         dense : Tensor
-            float32 (B, out_chans, grid, grid); without a mask prompt, a view in which all B share
-            one vector.
+            (B, out_chans, grid, grid), float32; with neither mask prompts nor prompt maps, a view
+            in which all B share one vector. With prompt maps in the precision of the mask decoder.
         """
         sparse = []
         if points is not None:
@@ -90,12 +100,14 @@ class PromptEncoder(nn.Module):
         if boxes is not None:
             sparse.append(self._embed_boxes(boxes))
         batch = self._batch_size(points, boxes, masks)
+        rows, cols = part or tuple(range(side) for side in self.image_embedding_size)
         if masks is not None:
             dense = self.mask_downscaling(masks)
         else:
-            dense = self.no_mask_embed.weight.view(1, -1, 1, 1).expand(
-                batch, -1, *self.image_embedding_size
-            )
+            dense = self.no_mask_embed.weight.view(1, -1, 1, 1)
+        if self.prompt_maps is not None and (points is not None or boxes is not None):
+            dense = self.prompt_maps(dense, points, boxes, rows, cols)
+        dense = dense.expand(batch, -1, len(rows), len(cols))
         if not sparse:
             return dense.new_empty(batch, 0, self.embed_dim), dense
         return torch.cat(sparse, dim=1), dense

@@ -100,14 +100,14 @@ class TwoWayTransformer(nn.Module):
         self.final_attn_token_to_image = CrossAttention(embedding_dim, num_heads)
         self.norm_final_attn = nn.LayerNorm(embedding_dim)
 
-    def project_image(self, image: Tensor, image_pe: Tensor) -> list[ImageProjection]:
+    def project_image(self, image: Tensor | None, image_pe: Tensor) -> list[ImageProjection]:
         """Compute what all prompts share, for each layer and the last attention.
 
-        ``image`` is (1, N, C) when all prompts share the image, else (B, N, C); ``image_pe``, the
-        encoding of its positions, is (1, N, C).
+        ``image`` (1, N, C) is given when all prompts share it; ``image_pe``, the encoding of its
+        positions, is (1, N, C).
         """
         pe = image_pe[0]
-        shared = image[0] if len(image) == 1 else None
+        shared = None if image is None else image[0]
         projections = []
         for layer in self.layers:
             assert isinstance(layer, TwoWayAttentionBlock)  # for the type checker

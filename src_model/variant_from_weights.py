@@ -119,12 +119,18 @@ def _decoder(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     prefix = "mask_decoder."
     return {
         "mask_in_chans": shapes["prompt_encoder.mask_downscaling.3.weight"][0],
+        "prompt_map_dim": _prompt_map_dim(shapes),
         "decoder_depth": _count(shapes, prefix + "transformer.layers"),
         "decoder_mlp_dim": shapes[prefix + "transformer.layers.0.mlp.lin1.weight"][0],
         "iou_head_depth": _count(shapes, prefix + "iou_prediction_head.layers"),
         "iou_head_hidden_dim": shapes[prefix + "iou_prediction_head.layers.0.weight"][0],
         "num_multimask_outputs": shapes[prefix + "mask_tokens.weight"][0] - 1,
     }
+
+
+def _prompt_map_dim(shapes: dict[str, tuple[int, ...]]) -> int:
+    """Return the width of the prompt maps' network, 0 without one."""
+    return shapes.get("prompt_encoder.prompt_maps.layers.0.weight", (0,))[0]
 
 
 def _count(shapes: dict[str, tuple[int, ...]], prefix: str) -> int:

@@ -40,6 +40,9 @@ class Variant:
         Channels of the embedding, and width of the prompt encoder and mask decoder.
     mask_in_chans : int
         Hidden channels of the convolutions that read a mask prompt.
+    prompt_map_dim : int
+        Hidden width of the network that draws points and boxes onto the embedding's grid; 0 for
+        none, as in the published models.
     decoder_depth, decoder_mlp_dim, decoder_heads
         The two-way transformer: layers, MLP width, heads.
     iou_head_depth, iou_head_hidden_dim
@@ -86,6 +89,7 @@ class Variant:
     num_classes: int = 1000
     out_chans: int = 256
     mask_in_chans: int = 16
+    prompt_map_dim: int = 0
     decoder_depth: int = 2
     decoder_mlp_dim: int = 2048
     decoder_heads: int = 8

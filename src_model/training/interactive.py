@@ -149,8 +149,8 @@ class _View:
         (B, 2) first column and row of each object's part, in cells.
     image_pe : Tensor
         (1, C, h, w) position code of where in the frame the decoder is told that all this lies.
-    shift : Tensor
-        (2,) that place, (x, y) in frame pixels.
+    cells : (range, range)
+        That place: rows and columns of the frame's grid.
     stride : int
         Pixels per low-resolution pixel.
     """
@@ -159,8 +159,15 @@ class _View:
     target: Tensor
     corners: Tensor
     image_pe: Tensor
-    shift: Tensor
+    cells: tuple[range, range]
     stride: int
+
+    @property
+    def shift(self) -> Tensor:
+        """That place, (x, y) in frame pixels, (2,)."""
+        rows, cols = self.cells
+        place = torch.tensor([cols.start, rows.start], device=self.corners.device)
+        return place * 4 * self.stride
 
     def inside(self, points: Tensor) -> Tensor:
         """Turn the window's (x, y) of each object, (B, n, 2), into those of its part."""
@@ -221,8 +228,8 @@ def _look_around(
     parts.requires_grad_(embedding.requires_grad)
     height, width = parts.shape[2:]
     image_pe = sam.prompt_encoder.get_dense_pe()[..., row : row + height, col : col + width]
-    shift = torch.tensor([col, row], device=device) * sam.variant.patch_size
-    return _View(parts, target.to(device), corners.to(device), image_pe, shift, stride)
+    cells = range(row, row + height), range(col, col + width)
+    return _View(parts, target.to(device), corners.to(device), image_pe, cells, stride)
 
 
 def _corner(
@@ -303,12 +310,9 @@ def _backward_rounds(
 
 def _decode(sam: Sam, view: _View, prompts: _Prompts) -> tuple[Tensor, Tensor]:
     """Return logits (B, 4, 4 h, 4 w) and predicted IoU (B, 4), the single-mask token's first."""
-    h, w = view.embedding.shape[2:]
     points = None
     if prompts.points is not None and prompts.labels is not None:
         points = (prompts.points + view.shift, prompts.labels)
     boxes = None if prompts.boxes is None else prompts.boxes + view.shift.repeat(2)
-    sparse, dense = sam.prompt_encoder(points, boxes, prompts.masks)
-    return sam.mask_decoder.predict_masks(
-        view.embedding, view.image_pe, sparse, dense[..., :h, :w]
-    )
+    sparse, dense = sam.prompt_encoder(points, boxes, prompts.masks, part=view.cells)
+    return sam.mask_decoder.predict_masks(view.embedding, view.image_pe, sparse, dense)
