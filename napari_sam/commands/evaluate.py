@@ -69,8 +69,7 @@ def run(
     InputError
         For a model, a folder, or files that cannot be used.
     """
-    from napari_sam.finetune.checking import check_pictures, describe_problems, refuse_bad_pictures
-    from napari_sam.finetune.data import open_pictures
+    from napari_sam.finetune.checking import open_checked_pictures
     from napari_sam.finetune.report import EvaluationReport, write_report
     from napari_sam.finetune.worst_cases import draw_case
     from src_model.training.evaluation import summarise
@@ -79,12 +78,10 @@ def run(
         check_output_folder(output)
     check_model(model_name, device, precision)
     group_of = None if groups is None else read_groups(groups)
-    pictures = open_pictures(images, labels)
     with progress_bar("pictures checked") as progress:
-        problems = check_pictures(pictures, progress)
-    refuse_bad_pictures(problems)
-    if problems:
-        print(describe_problems(problems), file=sys.stderr)
+        pictures, warnings = open_checked_pictures(images, labels, on_progress=progress)
+    if warnings:
+        print(warnings, file=sys.stderr)
     model = load(model_name, device, precision)
     count = len(pictures) if limit is None else min(limit, len(pictures))
     start = time.perf_counter()

@@ -2,14 +2,23 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from napari_sam.errors import InputError
+from napari_sam.finetune.data import open_pictures
+from napari_sam.finetune.label_maps import Instances
 from napari_sam.finetune.stored import StoredPictures, size_mismatch
 from src_model.training.pictures import ObjectMasks
 
-__all__ = ["Problem", "check_pictures", "describe_problems", "refuse_bad_pictures"]
+__all__ = [
+    "Problem",
+    "check_pictures",
+    "describe_problems",
+    "open_checked_pictures",
+    "refuse_bad_pictures",
+]
 
 # So many pictures are named after a warning; of errors all are.
 _NAMES = 10
@@ -32,6 +41,40 @@ class Problem:
     what: str
     picture: str
     fatal: bool
+
+
+def open_checked_pictures(
+    images: Path,
+    labels: Path | None = None,
+    instances: Instances = "ids",
+    axis: str | int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[StoredPictures, str]:
+    """Open pictures, refuse what cannot be used, and describe what is worth a look.
+
+    Parameters
+    ----------
+    images, labels, instances, axis
+        As `open_pictures` takes them.
+    on_progress : callable, optional
+        As `check_pictures` takes it.
+
+    Returns
+    -------
+    pictures : StoredPictures
+        Those that were opened.
+    warnings : str
+        A list to show; empty if nothing is odd.
+
+    Raises
+    ------
+    InputError
+        If something in them cannot be used; everything that cannot is named.
+    """
+    pictures = open_pictures(images, labels, instances, axis)
+    problems = check_pictures(pictures, on_progress)
+    refuse_bad_pictures(problems)
+    return pictures, describe_problems(problems)
 
 
 def check_pictures(

@@ -3,17 +3,11 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from napari_sam.errors import InputError
-from napari_sam.finetune.checking import (
-    check_pictures,
-    describe_problems,
-    refuse_bad_pictures,
-)
-from napari_sam.finetune.data import open_pictures
+from napari_sam.finetune.checking import open_checked_pictures
 from napari_sam.finetune.settings import RunSettings
 from napari_sam.finetune.stored import StoredPictures
 from napari_sam.finetune.tiled import TiledPictures
@@ -81,10 +75,13 @@ def open_data(settings: RunSettings) -> Data:
     InputError
         If something in it cannot be used; everything that cannot is named.
     """
-    pictures, warnings = _checked(settings, settings.images, settings.labels)
+    cut = settings.instances, settings.axis
+    pictures, warnings = open_checked_pictures(settings.images, settings.labels, *cut)
     if settings.validation_images is None:
         return Data(pictures, None, warnings)
-    others, more = _checked(settings, settings.validation_images, settings.validation_labels)
+    others, more = open_checked_pictures(
+        settings.validation_images, settings.validation_labels, *cut
+    )
     return Data(pictures, others, f"{warnings}\n{more}".strip())
 
 
@@ -130,16 +127,6 @@ def split_pictures(settings: RunSettings, data: Data, frame: int) -> Split:
     training = [tile for tile, group in enumerate(groups) if group not in kept_away]
     validation = [tile for tile, group in enumerate(groups) if group in kept_away]
     return Split(Subset(tiled, training), Subset(tiled, validation))
-
-
-def _checked(
-    settings: RunSettings, images: Path, labels: Path | None
-) -> tuple[StoredPictures, str]:
-    """Open pictures, refuse what cannot be used, and describe what is worth a look."""
-    source = open_pictures(images, labels, settings.instances, settings.axis)
-    problems = check_pictures(source)
-    refuse_bad_pictures(problems)
-    return source, describe_problems(problems)
 
 
 def validate(sam: Sam, pictures: PictureSource) -> dict[str, float]:
