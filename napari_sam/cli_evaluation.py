@@ -33,8 +33,6 @@ def add_evaluate(commands: Any) -> None:
         usage="napari-sam evaluate MODEL --images FOLDER --labels FOLDER [-o FOLDER]",
         description=_EVALUATE,
         epilog=_EVALUATE_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "model", metavar="MODEL", help="a name from `napari-sam models`, or a file of weights"

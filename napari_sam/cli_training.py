@@ -39,8 +39,6 @@ def add_train(commands: Any) -> None:
         usage="napari-sam train [CONFIG.yaml] [--images ... --labels ...] -o FOLDER",
         description=_TRAIN,
         epilog=_TRAIN_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("config", metavar="CONFIG.yaml", nargs="?", type=Path, help="settings")
     what = parser.add_argument_group("what to learn from")
