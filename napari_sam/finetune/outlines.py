@@ -108,4 +108,3 @@ def _from_rle(rle: dict[str, Any], shape: tuple[int, int]) -> ObjectMask | None:
     lengths = np.diff(edges, prepend=start)
     columns = np.repeat(np.arange(len(runs)) % 2 == 1, lengths).reshape(-1, size[0])
     return ObjectMask(y0, x0, np.ascontiguousarray(columns[:, y0 : y1 + 1].T))
-
