@@ -199,8 +199,7 @@ def _measure(
                 else:
                     group = group_of.get(Path(picture.name).stem, "no group")
                 found.add(index, group, scores)
-            if progress is not None:
-                progress(done, len(indices))
+            progress(done, len(indices))
     if not found.scores:
         raise InputError(
             f"None of the first {len(indices)} pictures has an object of more than one pixel: "

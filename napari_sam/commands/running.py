@@ -1,6 +1,8 @@
 """What the commands share: telling how far things are, and what was found."""
 
+import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,10 +12,13 @@ from napari_sam.segment.objects import SegmentedObject
 
 ROWS_SHOWN = 10
 
+LINE_SECONDS = 30.0
+"""Between two lines about progress where no bar can be drawn."""
+
 
 @contextmanager
-def progress_bar(unit: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Show a progress bar on stderr while the block runs, if a person is watching.
+def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on stderr while the block runs; a line now and then if it is no terminal.
 
     Parameters
     ----------
@@ -22,11 +27,11 @@ def progress_bar(unit: str) -> Iterator[Callable[[int, int], None] | None]:
 
     Yields
     ------
-    callable or None
-        To be called with the number done and the number of all; None where stderr is no terminal.
+    callable
+        To be called with the number done and the number of all.
     """
     if not sys.stderr.isatty():
-        yield None
+        yield _progress_lines(unit)
         return
     with tqdm(unit=f" {unit}", leave=False) as bar:
 
@@ -35,6 +40,22 @@ def progress_bar(unit: str) -> Iterator[Callable[[int, int], None] | None]:
             bar.update(done - bar.n)
 
         yield update
+
+
+def _progress_lines(unit: str) -> Callable[[int, int], None]:
+    """Return a function that writes how far things are, every `LINE_SECONDS` at most."""
+    began = told = time.monotonic()
+
+    def update(done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told < LINE_SECONDS or done == total:
+            return
+        told = now
+        minutes = math.ceil((now - began) / done * (total - done) / 60)
+        print(f"{done} of {total} {unit}, about {minutes} min left", file=sys.stderr)
+
+    return update
 
 
 def describe(objects: Sequence[SegmentedObject]) -> str:

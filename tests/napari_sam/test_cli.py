@@ -13,7 +13,7 @@ from PIL import Image
 
 from napari_sam import __version__
 from napari_sam.cli import main
-from napari_sam.commands import demo, segment
+from napari_sam.commands import demo, running, segment
 from src_model import Sam
 from src_model.checkpoints import CHECKPOINTS
 
@@ -256,6 +256,22 @@ def test_version_no_command_and_unknown_command(capsys: pytest.CaptureFixture[st
     assert main([]) == 2
     assert "napari-sam demo" in capsys.readouterr().out
     assert "'segment', 'demo'" in refused(capsys, "segmnet")
+
+
+def test_progress_is_told_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = 0.0
+    monkeypatch.setattr(running.time, "monotonic", lambda: seconds)
+    with running.progress_bar("pictures") as progress:
+        for done in range(1, 13):
+            seconds += 12
+            progress(done, 12)
+    assert capsys.readouterr().err.splitlines() == [
+        "3 of 12 pictures, about 2 min left",
+        "6 of 12 pictures, about 2 min left",
+        "9 of 12 pictures, about 1 min left",
+    ]
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
