@@ -87,12 +87,13 @@ def _say_nothing(text: str) -> None:
 
 @contextmanager
 def _stopping() -> "Iterator[Callable[[], bool]]":
-    """Let ctrl-C end the run after the current step; a second one ends it at once."""
+    """Let ctrl-C or SIGTERM end the run after the current step; a second ctrl-C ends it at once."""
     asked = False
 
     def ask(number: int, frame: FrameType | None) -> None:
         nonlocal asked
-        if asked:
+        # A second SIGTERM is no impatience: `timeout` sends one to the process, one to its group.
+        if asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked = True
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -137,7 +140,7 @@ def sample_batches(feed: Feed, start: int, rank: int = 0, ranks: int = 1) -> Ite
         num_workers=feed.config.workers,
         collate_fn=list,
         prefetch_factor=4 if feed.config.workers else None,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_outlive_signals,
         # Of its own, or the loader would draw from the generator that the network draws from.
         generator=torch.Generator(),
     )
@@ -161,6 +164,19 @@ class _Tolerant(torch.utils.data.Dataset[Any]):
             return error
 
 
-def _one_thread(worker: int) -> None:
-    """Leave the cores to the network."""
-    torch.set_num_threads(1)
+def _outlive_signals(worker: int) -> None:
+    """Leave it to the main process when to end: ctrl-C, and often SIGTERM, reach its workers too.
+
+    Without them it could not end the step it is in.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # macOS and Windows have none
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_obey_main_process, daemon=True).start()
+
+
+def _obey_main_process() -> None:
+    """End this worker at the main process's SIGTERM, which it sends when it ends itself."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -150,9 +151,18 @@ def test_kill_9_and_resume_give_the_uninterrupted_result(data: Path, tmp_path: P
     assert lines(whole) == lines(killed)
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_save_and_say_how_to_go_on(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    workers: int,
 ) -> None:
+    if workers and not hasattr(signal, "sigwaitinfo"):
+        pytest.skip("workers can tell only on Linux who sends a signal")
     from napari_sam.finetune.run_folder import RunFolder
 
     log = RunFolder.log
@@ -160,10 +170,13 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     def log_and_interrupt(self: RunFolder, step: int, *args: object, **kwargs: object) -> None:
         log(self, step, *args, **kwargs)  # type: ignore[arg-type]
         if step == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            # The whole group gets the signal, and not from this process.
+            group = [*(child.pid for child in multiprocessing.active_children()), os.getpid()]
+            subprocess.run(["kill", f"-{number:d}", *map(str, group)], check=True)
+            time.sleep(0.3)  # in which a worker would die, and torch notice it
 
     monkeypatch.setattr(RunFolder, "log", log_and_interrupt)
-    file, run = config(data, tmp_path / "c.yaml"), tmp_path / "run"
+    file, run = config(data, tmp_path / "c.yaml", workers=workers), tmp_path / "run"
     assert main(["train", str(file), "-o", str(run)]) == 0
     assert f"napari-sam train --resume -o {run}" in capsys.readouterr().out
     assert torch.load(run / "last.pt", weights_only=True)["trainer"]["step"] == 2
