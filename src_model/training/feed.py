@@ -9,8 +9,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,7 +24,7 @@ from .scenes import generate_scene
 __all__ = ["WHOLE_SHARE", "BadSample", "Feed", "sample_batches"]
 
 # Part of the steps, at the end, that sees whole frames instead of windows.
-WHOLE_SHARE = 0.05
+WHOLE_SHARE = 0.02
 # How often another picture is tried when a sample shows no object at all.
 _TRIES = 50
 
@@ -140,7 +138,7 @@ def sample_batches(feed: Feed, start: int, rank: int = 0, ranks: int = 1) -> Ite
         num_workers=feed.config.workers,
         collate_fn=list,
         prefetch_factor=4 if feed.config.workers else None,
-        worker_init_fn=_outlive_signals,
+        worker_init_fn=_leave_group,
         # Of its own, or the loader would draw from the generator that the network draws from.
         generator=torch.Generator(),
     )
@@ -164,19 +162,12 @@ class _Tolerant(torch.utils.data.Dataset[Any]):
             return error
 
 
-def _outlive_signals(worker: int) -> None:
-    """Leave it to the main process when to end: ctrl-C, and often SIGTERM, reach its workers too.
+def _leave_group(worker: int) -> None:
+    """Leave it to the main process when a worker ends, and the cores to the network.
 
-    Without them it could not end the step it is in.
+    Ctrl-C, and often SIGTERM, goes to a whole process group; without its workers the main process
+    could not end the step it is in.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # macOS and Windows have none
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_obey_main_process, daemon=True).start()
-
-
-def _obey_main_process() -> None:
-    """End this worker at the main process's SIGTERM, which it sends when it ends itself."""
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-        pass
-    os._exit(0)
+    torch.set_num_threads(1)
+    if hasattr(os, "setpgrp"):  # Windows has no process groups of this kind
+        os.setpgrp()

@@ -178,9 +178,9 @@ def test_windows_need_an_encoder_without_absolute_positions() -> None:
 
 
 def test_the_last_steps_see_whole_frames() -> None:
-    feed = Feed(Scenes(), tiny_config(window=64, batch=2), 128)
-    assert feed.side(0) == feed.side(2 * 18) == 64
-    assert feed.side(2 * 19) == 128
+    feed = Feed(Scenes(), tiny_config(window=64, batch=2, steps=100), 128)
+    assert feed.side(0) == feed.side(2 * 97) == 64
+    assert feed.side(2 * 98) == 128
 
 
 def test_no_visible_object_is_said() -> None:
