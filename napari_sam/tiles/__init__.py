@@ -1,0 +1,1 @@
+"""Scenes as tiles: where each tile lies, and which pixels it answers for."""
