@@ -49,7 +49,7 @@ def _progress_lines(unit: str) -> Callable[[int, int], None]:
     def update(done: int, total: int) -> None:
         nonlocal told
         now = time.monotonic()
-        if now - told < LINE_SECONDS or done == total:
+        if now - told < LINE_SECONDS or not 0 < done < total:
             return
         told = now
         minutes = math.ceil((now - began) / done * (total - done) / 60)
