@@ -1,7 +1,9 @@
 """A picture on disk -> an array -> the uint8 RGB that the network sees."""
 
+import contextlib
 import textwrap
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,20 @@ def read_image(path: str | Path) -> np.ndarray:
         RGB or RGBA plane.
     """
     path = Path(path)
+    with damage_told(path):
+        image = _read_tiff(path) if is_tiff(path) else _read_with_pillow(path)
+    check_image(image, str(path))
+    return image
+
+
+def is_tiff(path: Path) -> bool:
+    """Tell from the first bytes of a file whether it is a TIFF.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is a folder, empty or not readable.
+    """
     try:
         with path.open("rb") as file:
             magic = file.read(4)
@@ -57,8 +73,20 @@ def read_image(path: str | Path) -> np.ndarray:
         raise InputError(f"{path} cannot be opened: {error.strerror or error}.") from error
     if not magic:
         raise InputError(f"{path} is empty (0 bytes).")
+    return magic in _TIFF_MAGIC
+
+
+@contextlib.contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder raises for a damaged file into one sentence.
+
+    Raises
+    ------
+    InputError
+        If anything is raised inside; an `InputError` passes unchanged.
+    """
     try:
-        image = _read_tiff(path) if magic in _TIFF_MAGIC else _read_with_pillow(path)
+        yield
     except InputError:
         raise
     except MemoryError:
@@ -68,8 +96,19 @@ def read_image(path: str | Path) -> np.ndarray:
         if isinstance(error, OSError | ValueError):  # whose words mean something to a person
             reason = f" ({textwrap.shorten(str(error).strip(' .'), 120)})"
         raise InputError(f"{path} is damaged or not a picture{reason}.") from error
-    check_image(image, str(path))
-    return image
+
+
+def check_numbers(dtype: np.dtype, name: str) -> None:
+    """Refuse values that are no real numbers.
+
+    Raises
+    ------
+    InputError
+        For complex and other non-numeric values.
+    """
+    if dtype.kind not in "buif":
+        what = "complex numbers" if dtype.kind == "c" else f"values of type {dtype}"
+        raise InputError(f"{name} holds {what}; save real ones, e.g. the magnitude, as float32.")
 
 
 def check_image(image: np.ndarray, name: str = "the image") -> None:
@@ -87,10 +126,7 @@ def check_image(image: np.ndarray, name: str = "the image") -> None:
     InputError
         For another shape, no pixels at all, or complex and other non-numeric values.
     """
-    kind = image.dtype.kind
-    if kind not in "buif":
-        what = "complex numbers" if kind == "c" else f"values of type {image.dtype}"
-        raise InputError(f"{name} holds {what}; save real ones, e.g. the magnitude, as float32.")
+    check_numbers(image.dtype, name)
     if image.ndim not in (2, 3):
         raise InputError(
             f"{name} has shape {image.shape}; (row, col) or (row, col, channel) is needed."

@@ -8,9 +8,9 @@ import numpy as np
 
 from napari_sam.errors import InputError
 from napari_sam.files.images import stretch_limits, stretch_to_uint8, to_rgb_uint8
+from napari_sam.files.zarr_images import ZarrImage, find_labels, is_zarr, open_zarr_image
 from napari_sam.finetune.label_maps import Instances, check_labels, objects_from_labels
 from napari_sam.finetune.stored import StoredPictures
-from napari_sam.finetune.zarr_images import ZarrImage, find_labels, is_zarr, open_zarr_image
 from src_model.training.pictures import ObjectMasks
 
 __all__ = ["VolumePictures", "is_zarr", "open_volume"]
@@ -33,6 +33,7 @@ class VolumePictures(StoredPictures):
         instances: Instances,
     ) -> None:
         self._image, self._labels, self._instances = image, labels, instances
+        self._name = Path(image.path).name
         self._image_axes, self._label_axes = axes
         self._along = along
         occupied = self._find_occupied()
@@ -43,8 +44,7 @@ class VolumePictures(StoredPictures):
         empty = occupied.size - len(self._places)
         if empty and self._places:
             self.notes = (
-                f"{image.path.name}: {empty} of {occupied.size} slices have no object and are left "
-                "out.",
+                f"{self._name}: {empty} of {occupied.size} slices have no object and are left out.",
             )
         self._limits = self._find_limits()
 
@@ -54,7 +54,7 @@ class VolumePictures(StoredPictures):
     def name(self, index: int) -> str:
         """Return the volume's name and the slice's number."""
         where = zip(self._along, self._places[index], strict=True)
-        return " ".join([self._image.path.name, *(f"{axis}={place}" for axis, place in where)])
+        return " ".join([self._name, *(f"{axis}={place}" for axis, place in where)])
 
     def image_size(self, index: int) -> tuple[int, int]:
         """Return height and width of a slice."""
