@@ -1,0 +1,367 @@
+"""A Scene: any image, read lazily, with its levels, axes, scale, place on Earth and one stretch."""
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from napari_sam.errors import InputError
+from napari_sam.files.images import check_numbers
+from napari_sam.scenes.axes import LazyArray, Plane, choose_channels, find_axes
+from napari_sam.scenes.choices import check_index, check_nodata, check_size
+from napari_sam.scenes.fingerprint import fingerprint
+from napari_sam.scenes.georeference import Georeference
+from napari_sam.scenes.normalisation import Normalisation, check_fits, measure
+from napari_sam.scenes.opening import open_source
+from napari_sam.scenes.pyramid import block_means, halved, is_valid
+from napari_sam.scenes.sources import PixelSize, Source, colour_names
+
+__all__ = [
+    "Georeference",
+    "Level",
+    "Normalisation",
+    "PixelSize",
+    "Scene",
+    "fingerprint",
+    "measure",
+    "open_scene",
+]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of a Scene.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns: those of level 0 divided by `downsample`, rounded up.
+    downsample : int
+        A power of two: how many pixels of level 0 lie along one pixel.
+    stored : bool
+        Whether it is read from the file; others are computed for the window asked.
+    """
+
+    shape: tuple[int, int]
+    downsample: int
+    stored: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """The image a person works on: one plane of it, at every resolution; made by `open_scene`.
+
+    Coordinates are (row, col). It can be pickled; files are opened again where it arrives. It may
+    be read from several threads.
+
+    Parameters
+    ----------
+    name : str
+        The path, or "the array".
+    axes : str
+        Of the whole image: a letter of ``TZCYXS`` for each axis.
+    t, z : int
+        Where the plane lies.
+    dtype : dtype
+        Of the samples, in native byte order.
+    channel_names : tuple of str
+        Of all channels; their numbers, where nothing tells.
+    channels : tuple of str
+        Those that are looked at, one or three: what `read` gives, in this order.
+    pixel_size : PixelSize or None
+        Of level 0; None where unknown.
+    georeference : Georeference or None
+        Likewise.
+    nodata : float or None
+        Where all of `channels` have this value there is no data. NaN never is data.
+    normalisation : Normalisation
+        The one stretch of all windows at all levels.
+    """
+
+    name: str
+    axes: str
+    t: int
+    z: int
+    dtype: np.dtype
+    channel_names: tuple[str, ...]
+    channels: tuple[str, ...]
+    pixel_size: PixelSize | None
+    georeference: Georeference | None
+    nodata: float | None
+    normalisation: Normalisation
+    _planes: tuple[Plane | None, ...] = field(repr=False)  # for each level; None: computed
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of level 0."""
+        return self._stored(0).shape
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """All resolutions, each coarser by exactly 2, from full to a single pixel."""
+        return tuple(
+            Level(halved(self.shape, number), 1 << number, plane is not None)
+            for number, plane in enumerate(self._planes)
+        )
+
+    def read(self, level: int, rows: slice, cols: slice) -> np.ndarray:
+        """Read a window of one level as it is stored.
+
+        A level that is not stored is averaged from the next finer one that is, over the squares
+        of pixels that make one of it, nodata and NaN left out. Memory stays bounded; what is read
+        grows with the square of the distance between the two levels.
+
+        Parameters
+        ----------
+        level : int
+            0 is full resolution.
+        rows, cols : slice
+            In pixels of `level`, without step; ``slice(None)`` is all.
+
+        Returns
+        -------
+        ndarray
+            Shape (row, col, channel), dtype `dtype`.
+
+        Raises
+        ------
+        ValueError
+            If there is no such level, or the window is empty or reaches beyond the level.
+        InputError
+            If the file is damaged there.
+
+        Examples
+        --------
+        >>> scene = open_scene(np.arange(15, dtype=np.uint8).reshape(3, 5))
+        >>> scene.read(1, slice(0, 2), slice(1, 3))[..., 0]
+        array([[ 5,  6],
+               [12, 14]], dtype=uint8)
+        """
+        if not 0 <= level < len(self._planes):
+            raise ValueError(f"{self.name} has the levels 0 to {len(self._planes) - 1}, no {level}")
+        shape = halved(self.shape, level)
+        window = _window(rows, shape[0], "rows"), _window(cols, shape[1], "columns")
+        finer = level
+        while self._planes[finer] is None:
+            finer -= 1
+        plane = self._stored(finer)
+        if finer == level:
+            return plane.read(*window)
+        return block_means(plane.read, plane.shape, *window, 1 << (level - finer), self.nodata)
+
+    def read_rgb(self, level: int, rows: slice, cols: slice) -> np.ndarray:
+        """Read a window as the network sees it.
+
+        Parameters
+        ----------
+        level, rows, cols
+            As for `read`.
+
+        Returns
+        -------
+        ndarray
+            uint8, shape (row, col, 3), stretched by `normalisation`; 0 where there is no data. A
+            single channel is repeated three times.
+
+        Raises
+        ------
+        ValueError, InputError
+            As `read`.
+        """
+        return self.normalisation.apply(self.read(level, rows, cols), self.nodata)
+
+    def is_empty(self, level: int, rows: slice, cols: slice) -> bool:
+        """Tell whether a window shows nothing: no data at all, or one value everywhere.
+
+        Raises
+        ------
+        ValueError, InputError
+            As `read`.
+        """
+        block = self.read(level, rows, cols)
+        if bool((block == block[:1, :1]).all()):
+            return True
+        return not is_valid(block, self.nodata).any()
+
+    def with_level(self, level: int, array: LazyArray) -> "Scene":
+        """Return the same Scene with one level taken from an array instead of computed.
+
+        For levels that were computed once and are kept, as an `EmbeddingStore` does.
+
+        Parameters
+        ----------
+        level : int
+            1 or coarser.
+        array : LazyArray
+            Of the level's shape and the Scene's dtype: (row, col, channel), as `read` gives it.
+
+        Raises
+        ------
+        ValueError
+            If the array is not like this.
+        """
+        if not 1 <= level < len(self._planes):
+            raise ValueError(f"{self.name} has the levels 1 to {len(self._planes) - 1}, no {level}")
+        shape = (*halved(self.shape, level), len(self.channels))
+        if tuple(array.shape) != shape or np.dtype(array.dtype) != self.dtype:
+            raise ValueError(
+                f"level {level} of {self.name} is {shape} of {self.dtype}, and not {array.shape} "
+                f"of {array.dtype}"
+            )
+        plane = Plane(array, "YXS", 0, 0, tuple(range(shape[2])), shape[:2], f"{self.name} (kept)")
+        planes = (*self._planes[:level], plane, *self._planes[level + 1 :])
+        return replace(self, _planes=planes)
+
+    def _stored(self, level: int) -> Plane:
+        plane = self._planes[level]
+        assert plane is not None
+        return plane
+
+
+def open_scene(
+    path_or_array: Any,
+    *,
+    axes: str | None = None,
+    channels: int | str | Sequence[int | str] | None = None,
+    t: int = 0,
+    z: int = 0,
+    pixel_size: PixelSize | tuple[float, float, str] | None = None,
+    nodata: float | None = None,
+    normalisation: Normalisation | None = None,
+) -> Scene:
+    """Open an image of any size without reading it.
+
+    Parameters
+    ----------
+    path_or_array : path, str, or array
+        A TIFF (BigTIFF, COG, OME, ImageJ), a Zarr array, an OME-Zarr image (0.4, 0.5), a .npy
+        file, or a picture such as PNG and JPEG, which is read whole; the URL of a Zarr; or an
+        array: numpy, memory-mapped, dask, zarr, or anything that is indexed like them; or a
+        sequence of such arrays, the resolutions of one image, finest first.
+    axes : str, optional
+        What the axes are, a letter of ``TZCYXS`` (time, depth, channel, row, column, sample of
+        colour) for each; by default what the file says, else what the shape leaves no doubt about.
+    channels : int, str, or sequence of these, optional
+        One channel (grey) or three (red, green, blue), by number or by name. By default the first
+        three where there are three or more, else the first: `Scene.channels` says which.
+    t, z : int
+        Which plane.
+    pixel_size : PixelSize or (float, float, str), optional
+        Height, width and unit; by default what the file says.
+    nodata : float, optional
+        The value of pixels without data; by default what the file says.
+    normalisation : Normalisation, optional
+        One that was saved; by default `measure` finds it. That reads a sample of at most 64
+        windows; 8-bit images are taken as they are, and nothing is read.
+
+    Returns
+    -------
+    Scene
+        Of the one plane.
+
+    Raises
+    ------
+    InputError
+        If the image is missing, damaged, not made of real numbers, or one of the choices does not
+        exist in it.
+
+    Examples
+    --------
+    >>> stack = np.zeros((3, 100, 80), np.uint8)
+    >>> scene = open_scene(stack, axes="ZYX", z=2)
+    >>> scene.shape, scene.channels, [level.shape for level in scene.levels[:3]]
+    ((100, 80), ('grey',), [(100, 80), (50, 40), (25, 20)])
+    >>> open_scene(stack)
+    Traceback (most recent call last):
+        ...
+    napari_sam.errors.InputError: the array has shape (3, 100, 80), which does not tell what the \
+axes are: give e.g. axes='ZYX' or axes='CYX'.
+    """
+    source = open_source(path_or_array)
+    name, array = source.name, source.levels[0]
+    try:
+        dtype = np.dtype(array.dtype).newbyteorder("=")
+    except TypeError:
+        raise InputError(
+            f"{name} has the unknown type {array.dtype}: give a numpy array."
+        ) from None
+    check_numbers(dtype, name)
+    shape = tuple(array.shape)
+    if 0 in shape:
+        raise InputError(f"{name} has no pixels (shape {shape}).")
+    axes = find_axes(shape, source.axes if axes is None else axes, name)
+    sizes = dict(zip(axes, shape, strict=True))
+    names = _channel_names(source, sizes)
+    chosen = choose_channels(channels, names, name)
+    place = [check_index(index, sizes.get(a, 1), a, name) for a, index in (("T", t), ("Z", z))]
+    scene = Scene(
+        name=name,
+        axes=axes,
+        t=place[0],
+        z=place[1],
+        dtype=dtype,
+        channel_names=names,
+        channels=tuple(names[number] for number in chosen),
+        pixel_size=source.pixel_size if pixel_size is None else check_size(pixel_size, name),
+        georeference=source.georeference,
+        nodata=check_nodata(nodata, source.nodata, dtype, name),
+        normalisation=Normalisation("as_is", (0.0,) * len(chosen), (0.0,) * len(chosen)),
+        _planes=_find_levels(source, axes, (place[0], place[1]), chosen),
+    )
+    if normalisation is None:
+        normalisation = measure(scene)
+    check_fits(normalisation, scene.channels, name)
+    return replace(scene, normalisation=normalisation)
+
+
+def _find_levels(
+    source: Source, axes: str, place: tuple[int, int], channels: tuple[int, ...]
+) -> tuple[Plane | None, ...]:
+    """Give each level down to a single pixel the array that has its size, if there is one.
+
+    Files halve odd sizes up or down, so that one pixel is forgiven. Levels that are coarser in
+    depth too show another plane, and are left out.
+    """
+    first, *coarser = source.levels
+    sizes = dict(zip(axes, first.shape, strict=True))
+    full = sizes["Y"], sizes["X"]
+    planes: list[Plane | None] = []
+    for number in range((max(full) - 1).bit_length() + 1):
+        shape = halved(full, number)
+        found = None
+        for array in coarser if number else [first]:
+            if len(array.shape) != len(axes):
+                continue
+            there = dict(zip(axes, array.shape, strict=True))
+            near = abs(there["Y"] - shape[0]) <= 1 and abs(there["X"] - shape[1]) <= 1
+            others = all(there[axis] == sizes[axis] for axis in axes if axis not in "YX")
+            if near and others and np.dtype(array.dtype) == np.dtype(first.dtype):
+                found = array
+                break
+        if number and found is not None:
+            # Each serves once: of the smallest, several are within one pixel.
+            coarser = [array for array in coarser if array is not found]
+        planes.append(
+            None if found is None else Plane(found, axes, *place, channels, shape, source.name)
+        )
+    return tuple(planes)
+
+
+def _channel_names(source: Source, sizes: dict[str, int]) -> tuple[str, ...]:
+    """Name all channels: as the file does, else by colour, else by number."""
+    count = sizes.get("C", 1) * sizes.get("S", 1)
+    if len(source.channel_names) == count:
+        return source.channel_names
+    if "C" not in sizes and colour_names(count):
+        return colour_names(count)
+    return tuple(map(str, range(count)))
+
+
+def _window(window: slice, size: int, what: str) -> slice:
+    start = 0 if window.start is None else operator.index(window.start)
+    stop = size if window.stop is None else operator.index(window.stop)
+    if window.step not in (None, 1) or not 0 <= start < stop <= size:
+        raise ValueError(f"{what} {start} to {stop} are not a window of 0 to {size}")
+    return slice(start, stop)

@@ -1,0 +1,1 @@
+"""What a Scene is made of: sources, axes, levels, georeference, normalisation, fingerprint."""

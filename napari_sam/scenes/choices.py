@@ -1,0 +1,86 @@
+"""What a caller may choose when a Scene is opened, checked."""
+
+import operator
+
+import numpy as np
+
+from napari_sam.errors import InputError
+from napari_sam.scenes.sources import PixelSize
+
+__all__ = ["check_index", "check_nodata", "check_size"]
+
+
+def check_index(index: int, size: int, axis: str, name: str) -> int:
+    """Return the number of a time or a plane.
+
+    Raises
+    ------
+    InputError
+        If there is no such one.
+    """
+    try:
+        number = operator.index(index)
+    except TypeError:
+        number = -1
+    if not 0 <= number < size:
+        raise InputError(
+            f"{name} has no {axis.lower()}={index!r}: give "
+            f"{'0' if size == 1 else f'a whole number from 0 to {size - 1}'}."
+        )
+    return number
+
+
+def check_size(size: PixelSize | tuple[float, float, str], name: str) -> PixelSize:
+    """Return a size that is positive.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    try:
+        checked = size if isinstance(size, PixelSize) else PixelSize(*size)
+        positive = 0 < checked.rows < np.inf and 0 < checked.cols < np.inf
+    except TypeError:
+        positive = False
+    if not positive:
+        raise InputError(
+            f"{name}: pixel_size={size!r} is no size; give height, width and unit, e.g. "
+            "(0.5, 0.5, 'micrometer')."
+        )
+    return checked
+
+
+def check_nodata(
+    given: float | None, told: float | None, dtype: np.dtype, name: str
+) -> float | None:
+    """Return the value that means nodata; None for NaN, which always does.
+
+    Parameters
+    ----------
+    given, told : float or None
+        By the caller, who comes first, and by the file.
+    dtype : dtype
+        The image's. A value that it cannot hold is forgiven in a file: some say -9999 of unsigned
+        numbers.
+    name : str
+        What messages call the image.
+
+    Raises
+    ------
+    InputError
+        If the caller gave one that `dtype` cannot hold.
+    """
+    value = told if given is None else given
+    if value is None or np.isnan(value):
+        return None
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        if not float(value).is_integer() or not info.min <= value <= info.max:
+            if given is None:
+                return None
+            raise InputError(
+                f"{name} holds {dtype} numbers, of which nodata={given!r} is none: give one from "
+                f"{info.min} to {info.max}."
+            )
+    return value

@@ -1,0 +1,97 @@
+"""Anything that holds an image -> a Source."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_sam.errors import InputError
+from napari_sam.files.images import damage_told, is_tiff, read_image
+from napari_sam.files.zarr_images import ZarrImage, describe_zarr, is_zarr, open_zarr_image
+from napari_sam.scenes.sources import LazyFile, PixelSize, Source, colour_names
+from napari_sam.scenes.tiff import open_tiff
+
+__all__ = ["open_source"]
+
+_NPY_MAGIC = b"\x93NUMPY"
+
+
+def open_source(image: Any) -> Source:
+    """Open a path, a URL of a Zarr, or take an array as it is.
+
+    Parameters
+    ----------
+    image : path, str, array, sequence of arrays, zarr.Array or zarr.Group
+        See `napari_sam.scene.open_scene`.
+
+    Returns
+    -------
+    Source
+        No pixels are read, but for PNG, JPEG and other pictures that can only be read whole.
+
+    Raises
+    ------
+    InputError
+        If it is missing, damaged, or no image.
+    """
+    if isinstance(image, str) and "://" in image:
+        return _from_zarr(open_zarr_image(image))
+    if isinstance(image, str | os.PathLike):
+        return _from_path(Path(image))
+    if type(image).__module__.split(".")[0] == "zarr":
+        return _from_zarr(describe_zarr(image, str(image.store_path)))
+    if _is_array(image):
+        return Source("the array", (image,))
+    if isinstance(image, Sequence) and image and all(map(_is_array, image)):
+        return Source("the array", tuple(image))
+    raise InputError(
+        f"An image is a path or an array (numpy, dask, zarr), not {type(image).__name__}."
+    )
+
+
+def _is_array(image: Any) -> bool:
+    return all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__"))
+
+
+def _from_path(path: Path) -> Source:
+    if is_zarr(path):
+        return _from_zarr(open_zarr_image(path))
+    if path.is_dir():
+        raise InputError(f"{path} is a folder and not a Zarr: give an image file, or a Zarr.")
+    if is_tiff(path):
+        source = open_tiff(path)
+        if source is not None:
+            return source
+    with path.open("rb") as file:
+        magic = file.read(len(_NPY_MAGIC))
+    if magic == _NPY_MAGIC:
+        with damage_told(path):
+            mapped = _map_npy(path)
+        lazy = LazyFile(_map_npy, path, shape=mapped.shape, dtype=mapped.dtype)
+        return Source(str(path), (lazy,))
+    picture = read_image(path)
+    axes = "YX" if picture.ndim == 2 else "YXS"
+    return Source(str(path), (picture,), axes, colour_names(*picture.shape[2:]))
+
+
+def _from_zarr(image: ZarrImage) -> Source:
+    axes, size = None, None
+    if image.axes is not None:
+        # Names of other kinds ("lat", "band") leave it to the shape, or to the caller.
+        axes = "".join(axis.upper() if len(axis) == 1 else "?" for axis in image.axes)
+        axes = None if "?" in axes else axes
+    if axes is not None and image.scale is not None and "Y" in axes and "X" in axes:
+        row, col = axes.index("Y"), axes.index("X")
+        units = image.units[row], image.units[col]
+        if units[0] and units[0] == units[1]:
+            size = PixelSize(image.scale[row], image.scale[col], units[0])
+    levels = (image.array, *image.coarser)
+    return Source(str(image.path), levels, axes, image.channel_names, size)
+
+
+def _map_npy(path: Path) -> np.ndarray:
+    # Pickled objects could run code, and are no image.
+    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
