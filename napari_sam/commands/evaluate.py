@@ -96,9 +96,7 @@ def run(
             "seconds": round(seconds),
         },
         summaries={group: summarise(members) for group, members in found.by_group().items()},
-        worst=[
-            draw_case(_without_specks(pictures[case.picture]), case.trace) for case in found.worst
-        ],
+        worst=[draw_case(pictures[case.picture], case.trace) for case in found.worst],
     )
     print(f"{model_name}: {len(found.scores)} pictures in {seconds:.0f} s\n")
     print(report.to_text())
@@ -189,7 +187,7 @@ def _measure(
     found = _Findings()
     with progress_bar("pictures") as progress:
         for done, index in enumerate(indices, start=1):
-            picture = _without_specks(pictures[index])
+            picture = pictures[index]
             if len(picture.objects):
                 scores = evaluate_picture(model, picture, objects)
                 if automatic:
@@ -206,12 +204,6 @@ def _measure(
             "raise --limit, or give other pictures."
         )
     return found
-
-
-def _without_specks(picture: "Picture") -> "Picture":
-    """Leave out objects of one pixel, which are slips of the hand."""
-    items = tuple(item for item in picture.objects.items if item.area > 1)
-    return replace(picture, objects=replace(picture.objects, items=items))
 
 
 def _find_all(model: "Sam", picture: "Picture") -> dict["ScoreKey", tuple[float, float]]:

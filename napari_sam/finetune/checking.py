@@ -114,13 +114,17 @@ def check_pictures(
                 problems.append(Problem(f"{name}: {size_mismatch(size, objects.shape)}.", "", True))
             else:
                 problems.extend(_problems_of(objects, name))
-            outlined += len(objects) > 0
+            outlined += any(item.area > 1 for item in objects.items)
             scattered += len(objects) == 1 and _pieces(objects) > 1
         if on_progress is not None:
             on_progress(index + 1, len(pictures))
     if not outlined:
         problems = [p for p in problems if p.what != _EMPTY]
-        problems.append(Problem("No object is outlined in any picture: add labels.", "", True))
+        problems.append(
+            Problem(
+                "No object of more than one pixel is outlined in any picture: add labels.", "", True
+            )
+        )
     if scattered > len(pictures) / 2:
         problems.append(Problem(_SCATTERED, "", fatal=False))
     return problems

@@ -1,6 +1,7 @@
 """What all training data on disk have in common."""
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ class StoredPictures(ABC):
         """
 
     def __getitem__(self, index: int) -> Picture:
-        """Read a picture.
+        """Read a picture; objects of one pixel, which are slips of the hand, are left out of it.
 
         Raises
         ------
@@ -78,7 +79,8 @@ class StoredPictures(ABC):
         objects = self.read_objects(index)
         if objects.shape != image.shape[:2]:
             raise InputError(f"{name}: {size_mismatch(image.shape, objects.shape)}.")
-        return Picture(name, image, objects)
+        items = tuple(item for item in objects.items if item.area > 1)
+        return Picture(name, image, replace(objects, items=items))
 
 
 class ImageFiles(StoredPictures):

@@ -179,7 +179,9 @@ def test_all_bad_pictures_are_named_before_the_model_runs(
 def test_empty_label_maps(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (data / "labels").iterdir():
         save(path, np.zeros((64, 80), np.uint8))
-    assert "No object is outlined in any picture" in refused(capsys, run("vit_nano", data), lines=3)
+    assert "No object of more than one pixel is outlined in any picture" in refused(
+        capsys, run("vit_nano", data), lines=3
+    )
 
 
 def test_pictures_without_objects_are_left_aside(

@@ -174,7 +174,9 @@ def test_no_object_anywhere_is_an_error(folder: _Folder) -> None:
     folder.add("a", np.zeros(SHAPE, np.uint8))
     folder.add("b", np.zeros(SHAPE, np.uint8))
     assert check_pictures(folder.open()) == [
-        Problem("No object is outlined in any picture: add labels.", "", True)
+        Problem(
+            "No object of more than one pixel is outlined in any picture: add labels.", "", True
+        )
     ]
 
 
