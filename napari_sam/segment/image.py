@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from napari_sam.segment.objects import Candidate, cut_candidate
+from napari_sam.segment.objects import Candidate, cut_candidate, without_duplicates
 from napari_sam.segment.prompts import Prompt, check_prompt
 
 if TYPE_CHECKING:
@@ -16,10 +16,13 @@ STABILITY_OFFSET = 1.0
 """Distance in logits of the two thresholds whose masks are compared."""
 
 DEFAULT_THRESHOLDS = (0.88, 0.95, 0.7)
-"""Least predicted IoU and stability of masks found without prompts, and greatest IoU of the boxes
-of two of them: the paper's."""
+"""Least predicted IoU and stability of masks found without prompts, and greatest IoU of two of
+them: the paper's."""
 
-AUTOMATIC_THRESHOLDS = {"vit_nano": (0.6, 0.8, 0.4)}
+_SMALL_PART = 0.1
+"""Islands and holes of less than this share of a mask found without prompts are specks."""
+
+AUTOMATIC_THRESHOLDS = {"vit_nano": (0.5, 0.6, 0.3)}
 """The same for variants that are less sure of themselves, chosen on training images."""
 
 
@@ -96,31 +99,42 @@ def segment_everything(
     Returns
     -------
     list of Candidate
-        By decreasing predicted IoU; their prompt is "grid".
+        By decreasing predicted IoU; their prompt is "grid". Specks are removed from the masks, and
+        no two masks are about the same.
     """
     from src_model import SamAutomaticMaskGenerator
     from src_model.rle import rle_to_mask
 
-    pred_iou_thresh, stability_score_thresh, box_nms_thresh = AUTOMATIC_THRESHOLDS.get(
+    pred_iou_thresh, stability_score_thresh, overlap_thresh = AUTOMATIC_THRESHOLDS.get(
         model.variant.name, DEFAULT_THRESHOLDS
     )
     generator = SamAutomaticMaskGenerator(
         model,
         pred_iou_thresh=pred_iou_thresh,
         stability_score_thresh=stability_score_thresh,
-        box_nms_thresh=box_nms_thresh,
         output_mode="uncompressed_rle",
     )
     candidates = [
         cut_candidate(
-            rle_to_mask(cast("Rle", record["segmentation"])),
+            _without_specks(rle_to_mask(cast("Rle", record["segmentation"]))),
             record["predicted_iou"],
             record["stability_score"],
             "grid",
         )
         for record in generator.generate(image, progress=progress)
     ]
-    return sorted(candidates, key=lambda candidate: -candidate.predicted_iou)
+    candidates.sort(key=lambda candidate: -candidate.predicted_iou)
+    return without_duplicates(candidates, overlap_thresh)
+
+
+def _without_specks(mask: np.ndarray) -> np.ndarray:
+    """Remove small islands and fill small holes of a mask, bool (row, col)."""
+    from src_model.masks import remove_small_regions
+
+    area = _SMALL_PART * np.count_nonzero(mask)
+    mask, _ = remove_small_regions(mask, area, "islands")
+    mask, _ = remove_small_regions(mask, area, "holes")
+    return mask
 
 
 def mask_stability(logits: np.ndarray, threshold: float = 0.0) -> float:

@@ -111,6 +111,50 @@ def cut_candidate(
     return Candidate(int(rows[0]), int(cols[0]), cut, predicted_iou, stability, prompt)
 
 
+def without_duplicates(candidates: Sequence[Candidate], overlap_thresh: float) -> list[Candidate]:
+    """Keep the first of candidates that are about the same.
+
+    Boxes do not tell: a mask with a speck far away has another box than the same mask without.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        The best first.
+    overlap_thresh : float
+        Greatest IoU of two masks that are kept.
+
+    Returns
+    -------
+    list of Candidate
+        In the same order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> cell = Candidate(0, 0, np.ones((1, 5), dtype=bool), 0.9, 0.9, "grid")
+    >>> again = Candidate(0, 1, np.ones((1, 4), dtype=bool), 0.8, 0.8, "grid")
+    >>> nucleus = Candidate(0, 2, np.ones((1, 2), dtype=bool), 0.7, 0.7, "grid")
+    >>> [kept.area for kept in without_duplicates([cell, again, nucleus], 0.7)]
+    [5, 2]
+    """
+    kept: list[Candidate] = []
+    for candidate in candidates:
+        if all(_iou(candidate, other) <= overlap_thresh for other in kept):
+            kept.append(candidate)
+    return kept
+
+
+def _iou(a: Candidate, b: Candidate) -> float:
+    """Return the IoU of two masks; 0 where one is empty."""
+    row0, row1 = max(a.row, b.row), min(a.region[0].stop, b.region[0].stop)
+    col0, col1 = max(a.col, b.col), min(a.region[1].stop, b.region[1].stop)
+    if row0 >= row1 or col0 >= col1:
+        return 0.0
+    parts = [c.mask[row0 - c.row : row1 - c.row, col0 - c.col : col1 - c.col] for c in (a, b)]
+    shared = np.count_nonzero(parts[0] & parts[1])
+    return shared / (a.area + b.area - shared)
+
+
 def paint_labels(
     candidates: Sequence[Candidate], shape: tuple[int, int]
 ) -> tuple[np.ndarray, list[SegmentedObject]]:
