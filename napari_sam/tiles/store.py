@@ -1,0 +1,549 @@
+"""Embeddings of a Scene's tiles in a zarr group: encoded once, trusted afterwards.
+
+The format is described in docs/embedding_store.md. An embedding is written whole before its tile
+is said to be done, and every read checks it, so that a process that is killed, or two that write
+at once, cost at worst that a tile is encoded again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_sam.errors import InputError
+
+from .archive import write_zip
+from .geometry import TileGeometry, TileId
+from .journal import Journal, State
+from .places import ROOT, Place, Where, find_place
+from .rounding import HalfType, as_float32, rounded, rounding_error, widen
+from .shards import Shards
+from .store_errors import (
+    StoreMismatch,
+    StoreUnusable,
+    TileDamaged,
+    TileNotThere,
+    TileRefused,
+    called,
+)
+from .store_format import ModelInfo, SceneInfo, StoreFormat, documents
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "EmbeddingStore",
+    "Failure",
+    "ModelInfo",
+    "Progress",
+    "SceneInfo",
+    "State",
+    "StoreMismatch",
+    "StoreUnusable",
+    "TileDamaged",
+    "TileNotThere",
+    "TileRefused",
+]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A tile that could not be encoded.
+
+    Parameters
+    ----------
+    tile : TileId
+        Which.
+    reason : str
+        Of the last time.
+    times : int
+        How often it failed.
+    """
+
+    tile: TileId
+    reason: str
+    times: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many tiles are in which state."""
+
+    missing: int
+    done: int
+    empty: int
+    failed: int
+
+    @property
+    def total(self) -> int:
+        """All tiles."""
+        return self.missing + self.done + self.empty + self.failed
+
+
+class EmbeddingStore:
+    """Embeddings of the tiles of a Scene; made by `create` or `open`.
+
+    Several processes and threads may use one store at once. It can be pickled, unless it is in
+    memory, and is opened again where it arrives.
+
+    Parameters
+    ----------
+    place : Place
+        Where it lies.
+    layout : StoreFormat
+        What its attributes say.
+
+    Examples
+    --------
+    >>> from zarr.storage import MemoryStore
+    >>> scene = SceneInfo("the array", (100, 300), "YX", ("grey",), "f" * 32,
+    ...                   {"kind": "as_is", "low": [0.0], "high": [255.0]})
+    >>> model = ModelInfo("0" * 64, {"name": "custom"}, (2, 4, 4))
+    >>> geometry = TileGeometry((100, 300), tile=128, halo=16)
+    >>> store = EmbeddingStore.create(MemoryStore(), scene, model, geometry)
+    >>> store.write(TileId(0, 0, 1), np.full((2, 4, 4), 0.1)) < 2**-11
+    True
+    >>> store.mark_empty(TileId(0, 0, 2), "constant")
+    >>> store.states(0)
+    array([[0, 1, 2]], dtype=uint8)
+    >>> store.read(TileId(0, 0, 1))[0, 0, 0]
+    np.float32(0.099975586)
+    >>> store.progress()
+    Progress(missing=4, done=1, empty=1, failed=0)
+    """
+
+    def __init__(self, place: Place, layout: StoreFormat) -> None:
+        self._place, self.layout = place, layout
+        self._journal = Journal(place)
+        self._arrays = Shards(place, layout)
+
+    @classmethod
+    def create(
+        cls,
+        where: Where,
+        scene: SceneInfo,
+        model: ModelInfo,
+        geometry: TileGeometry,
+        levels: Sequence[int] | None = None,
+        dtype: HalfType = "float16",
+        *,
+        shard_above: int = 10_000,
+        shard: int = 8,
+    ) -> EmbeddingStore:
+        """Make an empty store.
+
+        Parameters
+        ----------
+        where : path, str or zarr Store
+            A folder that does not exist or is empty, or a URL such as ``s3://bucket/name``.
+        scene, model, geometry
+            What will be encoded, with what, cut how.
+        levels : sequence of int, optional
+            Which are stored; by default all.
+        dtype : {"float16", "bfloat16"}
+            float16 is more exact (2**-11), bfloat16 (2**-8) has the range of float32.
+        shard_above : int
+            Levels with more tiles are sharded: by `compact`, not while tiles are written.
+        shard : int
+            Tiles along the side of a shard. Its embeddings are in memory while it is written:
+            with 8, 128 MiB for those of the published models.
+
+        Raises
+        ------
+        InputError
+            If these do not go together.
+        StoreUnusable
+            If something is there already, or it cannot be written; then nothing is left behind.
+        """
+        chosen = range(geometry.levels) if levels is None else levels
+        grids = {level: geometry.grid(level) for level in chosen if 0 <= level < geometry.levels}
+        layout = StoreFormat(
+            scene=scene,
+            model=model,
+            geometry=geometry,
+            levels=tuple(sorted(chosen)),
+            dtype=dtype,
+            sharded=tuple(sorted(n for n, (r, c) in grids.items() if r * c > shard_above)),
+            shard=shard,
+        )
+        place = find_place(where, new=True)
+        place.create(documents(layout))
+        return cls(place, layout)
+
+    @classmethod
+    def open(cls, where: Where) -> EmbeddingStore:
+        """Open a store; reads one small file, however many tiles there are.
+
+        Parameters
+        ----------
+        where : path, str or zarr Store
+            A folder, a .zip file (for reading), a URL.
+
+        Raises
+        ------
+        StoreUnusable
+            If there is none, or it cannot be read.
+        StoreMismatch
+            If it was written by a later version.
+        """
+        place = find_place(where)
+        return cls(place, StoreFormat.from_json(place.fetch(ROOT), place.name))
+
+    def __repr__(self) -> str:
+        return f"EmbeddingStore({self._place.name!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EmbeddingStore.open, (self._place.given,)
+
+    @property
+    def scene(self) -> SceneInfo:
+        """What was encoded."""
+        return self.layout.scene
+
+    @property
+    def model(self) -> ModelInfo:
+        """What it was encoded with."""
+        return self.layout.model
+
+    @property
+    def geometry(self) -> TileGeometry:
+        """How it was cut."""
+        return self.layout.geometry
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Which levels are stored."""
+        return self.layout.levels
+
+    def check(
+        self,
+        *,
+        scene: SceneInfo | None = None,
+        model: ModelInfo | None = None,
+        geometry: TileGeometry | None = None,
+    ) -> None:
+        """Refuse to use the store for something else than it was made for.
+
+        Raises
+        ------
+        StoreMismatch
+            With all that differs of what is given.
+        """
+        found = self.layout.differences(scene, model, geometry)
+        if found:
+            raise StoreMismatch(
+                f"{self._place.name} was made for something else: {'; '.join(found)}. Give what it "
+                f"was made for, or encode into a new store."
+            )
+
+    def write(self, tile: TileId, embedding: np.ndarray | Tensor) -> float:
+        """Store a tile's embedding, and only then say that it is done.
+
+        Parameters
+        ----------
+        tile : TileId
+            Which; if it was done already it is written again.
+        embedding : ndarray or Tensor
+            Of the store's embedding shape (C, h, w), any float type and device.
+
+        Returns
+        -------
+        float
+            The largest relative error of rounding; see `rounding.rounding_error`.
+
+        Raises
+        ------
+        InputError
+            If the store has no such tile, or the shape is another.
+        TileRefused
+            If a value is not finite, or too large for the store's type.
+        StoreUnusable
+            If it cannot be written, as when the disk is full; the tile is as before.
+        """
+        self.layout.check_tile(tile)
+        values = as_float32(embedding)
+        if values.shape != self.model.embedding_shape:
+            raise InputError(
+                f"the embedding of {called(tile)} has shape {values.shape}, but the store holds "
+                f"those of shape {self.model.embedding_shape}: use the model it was made for."
+            )
+        bits = rounded(values, self.layout.dtype)
+        kept = widen(bits, self.layout.dtype)
+        if not np.isfinite(kept).all():
+            raise TileRefused(self._refusal(tile, values))
+        self._arrays.write(tile, bits)
+        self._journal.add(tile, "done")
+        return rounding_error(values, kept)
+
+    def read(self, tile: TileId) -> np.ndarray:
+        """Return a tile's embedding.
+
+        Returns
+        -------
+        ndarray
+            float32, shape (C, h, w): exactly what was stored.
+
+        Raises
+        ------
+        TileNotThere
+            If it is not done; the sentence says whether it is missing, empty or failed.
+        TileDamaged
+            If it is not what was written; the tile is missing from now on.
+        StoreUnusable
+            If the store cannot be read.
+        """
+        return widen(self._read_bits(tile), self.layout.dtype)
+
+    def read_tensor(self, tile: TileId) -> Tensor:
+        """Return a tile's embedding as it is stored: a float16 or bfloat16 tensor (C, h, w).
+
+        Raises
+        ------
+        TileNotThere, TileDamaged, StoreUnusable
+            As `read`.
+        """
+        import torch
+
+        bits = self._read_bits(tile).view(np.int16)
+        kind = torch.float16 if self.layout.dtype == "float16" else torch.bfloat16
+        return torch.from_numpy(bits).view(kind)
+
+    def state(self, tile: TileId) -> State:
+        """Return a tile's state.
+
+        Raises
+        ------
+        InputError
+            If the store has no such tile.
+        """
+        self.layout.check_tile(tile)
+        state = self._journal.state(tile)
+        if state is not State.DONE:
+            self._journal.refresh()
+            state = self._journal.state(tile)
+        return state
+
+    def states(self, level: int) -> np.ndarray:
+        """Return the states of all tiles of a level.
+
+        Returns
+        -------
+        ndarray
+            uint8, shape (tile rows, tile columns): 0 missing, 1 done, 2 empty, 3 failed.
+
+        Raises
+        ------
+        InputError
+            If the level is not stored.
+        """
+        self.layout.check_tile(TileId(level, 0, 0))
+        self._journal.refresh()
+        states = np.zeros(self.geometry.grid(level), np.uint8)
+        for tile in self._journal.tiles():
+            if tile.level == level:
+                states[tile.row, tile.col] = self._journal.state(tile)
+        return states
+
+    def missing(self, level: int) -> Iterator[TileId]:
+        """Give the tiles of a level that are missing now, row by row."""
+        for row, col in np.argwhere(self.states(level) == State.MISSING):
+            yield TileId(level, int(row), int(col))
+
+    def progress(self) -> Progress:
+        """Count the tiles of all levels by state."""
+        counts = np.zeros(4, np.int64)
+        for level in self.levels:
+            counts += np.bincount(self.states(level).ravel(), minlength=4)
+        return Progress(*map(int, counts))
+
+    def mark_empty(self, tile: TileId, why: Literal["no data", "constant"]) -> None:
+        """Say that nothing is to be seen in a tile, so that it has no embedding.
+
+        Raises
+        ------
+        InputError
+            If the store has no such tile.
+        StoreUnusable
+            If it cannot be written.
+        """
+        self.layout.check_tile(tile)
+        self._journal.add(tile, "empty", why)
+
+    def mark_failed(self, tile: TileId, reason: str) -> None:
+        """Say that a tile could not be encoded; each time counts.
+
+        Raises
+        ------
+        InputError
+            If the store has no such tile.
+        StoreUnusable
+            If it cannot be written.
+        """
+        self.layout.check_tile(tile)
+        self._journal.add(tile, "failed", reason)
+
+    def mark_missing(self, tile: TileId, why: str) -> None:
+        """Take back all that is known of a tile, so that it is encoded again.
+
+        Raises
+        ------
+        InputError
+            If the store has no such tile.
+        StoreUnusable
+            If it cannot be written.
+        """
+        self.layout.check_tile(tile)
+        self._journal.refresh()
+        self._journal.cancel(tile, why)
+
+    def why_empty(self, tile: TileId) -> str | None:
+        """Return why an empty tile is empty; None if it is not."""
+        if self.state(tile) is not State.EMPTY:
+            return None
+        return next(r.text for r in self._journal.records(tile) if r.event == "empty")
+
+    def failures(self) -> list[Failure]:
+        """Return the tiles that failed and were not encoded since, in order."""
+        self._journal.refresh()
+        found = []
+        for tile in sorted(self._journal.tiles()):
+            if self._journal.state(tile) is State.FAILED:
+                records = self._journal.records(tile)
+                found.append(Failure(tile, records[-1].text, len(records)))
+        return found
+
+    def verify(self, on_progress: Callable[[int, int], None] | None = None) -> list[TileId]:
+        """Read every embedding that should be there.
+
+        Parameters
+        ----------
+        on_progress : callable, optional
+            Called after each tile with how many were read and how many there are.
+
+        Returns
+        -------
+        list of TileId
+            Those that were damaged; they are missing from now on.
+
+        Raises
+        ------
+        StoreUnusable
+            If the store cannot be read.
+        """
+        done = [
+            TileId(level, int(row), int(col))
+            for level in self.levels
+            for row, col in np.argwhere(self.states(level) == State.DONE)
+        ]
+        damaged = []
+        for number, tile in enumerate(done, 1):
+            try:
+                self._read_bits(tile)
+            except TileDamaged:
+                damaged.append(tile)
+            if on_progress is not None:
+                on_progress(number, len(done))
+        return damaged
+
+    def compact(self) -> int:
+        """Move tiles into shards, whole shards at a time, and tidy up.
+
+        A shard is written when all its tiles are settled: done, empty or failed. The tiles are
+        dropped from where they waited only when it is there. Others may read and write meanwhile,
+        and it may be killed.
+
+        Returns
+        -------
+        int
+            Shards written.
+
+        Raises
+        ------
+        StoreUnusable
+            If the store cannot be written.
+        """
+        written = 0
+        for level in self.layout.sharded:
+            states = self.states(level)
+            for tiles in self._arrays.full_shards(level, states):
+                try:
+                    self._arrays.write_shard(
+                        tiles, {tile: self._read_bits(tile) for tile in self._done(tiles)}
+                    )
+                except TileDamaged:
+                    continue  # it is missing now, and the shard waits for it
+                written += 1
+        self._journal.join_files()
+        self._place.sweep()
+        return written
+
+    def size_on_disk(self) -> int:
+        """Return the bytes that the store takes."""
+        return self._place.size()
+
+    def save_zip(self, path: str | os.PathLike[str]) -> None:
+        """Save the store as one .zip file, which `open` reads without unpacking.
+
+        Parameters
+        ----------
+        path : path
+            Ends in .zip. What is there is replaced when the new file is whole.
+
+        Raises
+        ------
+        InputError
+            If the name does not end in .zip.
+        StoreUnusable
+            If it cannot be written; then nothing is left behind.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".zip":
+            raise InputError(f"{path} does not end in .zip: choose a name that does.")
+        write_zip(self._place, path)
+
+    def _done(self, tiles: list[TileId]) -> list[TileId]:
+        return [tile for tile in tiles if self._journal.state(tile) is State.DONE]
+
+    def _read_bits(self, tile: TileId) -> np.ndarray:
+        """Return what is stored, checked."""
+        state = self.state(tile)
+        if state is not State.DONE:
+            raise TileNotThere(self._absence(tile, state))
+        bits, trouble = self._arrays.read(tile)
+        if bits is None:
+            # A folder that vanished is no damage of this tile.
+            self._place.check_folder()
+            self._journal.cancel(tile, f"damaged: {trouble}")
+            raise TileDamaged(
+                f"{called(tile)} of {self._place.name} is damaged ({trouble}): it counts as "
+                f"missing now, encode it again."
+            )
+        return bits
+
+    def _absence(self, tile: TileId, state: State) -> str:
+        name = self._place.name
+        if state is State.EMPTY:
+            return (
+                f"{called(tile)} of {name} is empty ({self.why_empty(tile)}) and has no embedding: "
+                f"look at tiles that are done."
+            )
+        if state is State.FAILED:
+            reason = self._journal.records(tile)[-1].text.rstrip(".")
+            return f"{called(tile)} of {name} failed to be encoded ({reason}): try it again."
+        return f"{called(tile)} of {name} is not encoded yet: encode it first."
+
+    def _refusal(self, tile: TileId, values: np.ndarray) -> str:
+        if not np.isfinite(values).all():
+            return (
+                f"the embedding of {called(tile)} has values that are not finite: look at the "
+                f"pixels of the tile, or run the model in float32."
+            )
+        return (
+            f"the embedding of {called(tile)} reaches {np.abs(values).max():.6g}, more than "
+            f"{self.layout.dtype} holds: make the store with dtype='bfloat16'."
+        )

@@ -1,0 +1,466 @@
+"""A store of embeddings gives back what was written, or says what is wrong."""
+
+from __future__ import annotations
+
+import errno
+import json
+import pickle
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import zarr
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import LocalStore, MemoryStore, WrapperStore
+
+from napari_sam.errors import InputError
+from napari_sam.scene import open_scene
+from napari_sam.tiles.geometry import TileGeometry, TileId
+from napari_sam.tiles.rounding import HalfType
+from napari_sam.tiles.store import (
+    EmbeddingStore,
+    Failure,
+    ModelInfo,
+    SceneInfo,
+    State,
+    StoreMismatch,
+    StoreUnusable,
+    TileDamaged,
+    TileNotThere,
+    TileRefused,
+)
+from src_model import Variant, build_sam
+
+GEOMETRY = TileGeometry((100, 300), tile=64, halo=8)  # (2, 6) tiles at level 0
+SHAPE = (3, 4, 4)
+SCENE = SceneInfo(
+    "the array",
+    GEOMETRY.shape,
+    "YX",
+    ("grey",),
+    "f" * 32,
+    {"kind": "percentile", "low": [1.0], "high": [900.5]},
+)
+MODEL = ModelInfo("0" * 64, {"name": "custom", "pixel_mean": (1.0, 2.0, 3.0)}, SHAPE)
+FIRST, SECOND = TileId(0, 0, 0), TileId(0, 1, 2)
+
+
+def make(where: Any, **options: Any) -> EmbeddingStore:
+    return EmbeddingStore.create(where, SCENE, MODEL, GEOMETRY, **options)
+
+
+def embedding(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=SHAPE).astype(np.float32)
+
+
+def assert_one_sentence(error: pytest.ExceptionInfo[InputError], expected: str) -> None:
+    sentence = str(error.value)
+    assert expected in sentence
+    assert "\n" not in sentence
+    assert sentence.endswith(".")
+
+
+def flip_byte(path: Path, place: int = -20) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("float16", 2**-11), ("bfloat16", 2**-8)])
+def test_embeddings_come_back_rounded_once(tmp_path: Path, dtype: HalfType, bound: float) -> None:
+    store = make(tmp_path / "store", dtype=dtype)
+    values = embedding() * 10.0 ** np.linspace(-7, 4, 48, dtype=np.float32).reshape(SHAPE)
+    error = store.write(FIRST, values)
+    read = EmbeddingStore.open(tmp_path / "store").read(FIRST)
+    assert read.dtype == np.float32
+    expected = torch.from_numpy(values).to(getattr(torch, dtype))
+    np.testing.assert_array_equal(read, expected.float().numpy())
+    assert torch.equal(store.read_tensor(FIRST), expected)
+    assert 0 < error <= bound
+    # What was rounded is stored without any further error, as a tensor too.
+    assert store.write(FIRST, expected) == 0
+    np.testing.assert_array_equal(store.read(FIRST), read)
+
+
+def test_bfloat16_rounds_as_torch_does() -> None:
+    from napari_sam.tiles.rounding import rounded
+
+    bits = np.random.default_rng(0).integers(0, 2**32, 200_000, dtype=np.uint32)
+    values = bits.view(np.float32)
+    values = values[np.isfinite(values)]
+    expected = torch.from_numpy(values).bfloat16().view(torch.int16).numpy().view(np.uint16)
+    np.testing.assert_array_equal(rounded(values, "bfloat16"), expected)
+
+
+def test_what_a_store_says_of_itself(tmp_path: Path) -> None:
+    make(tmp_path / "store", levels=[2, 0], dtype="bfloat16")
+    store = EmbeddingStore.open(tmp_path / "store")
+    assert store.scene == SCENE
+    assert (store.geometry, store.levels) == (GEOMETRY, (0, 2))
+    assert (store.model.hash, store.model.embedding_shape) == (MODEL.hash, SHAPE)
+    # Anyone can read it with zarr alone.
+    group = zarr.open_group(tmp_path / "store", mode="r")
+    said: Any = group.attrs["napari_sam_embedding_store"]
+    assert said["format_version"] == 1
+    store.write(SECOND, embedding())
+    array = group["level_0"]
+    assert isinstance(array, zarr.Array)
+    bits = np.asarray(array[1, 2])
+    np.testing.assert_array_equal((bits.astype("u4") << 16).view("f4"), store.read(SECOND))
+
+
+def test_a_real_scene_and_model() -> None:
+    scene = open_scene(np.random.default_rng(0).integers(0, 4000, (100, 300), dtype=np.uint16))
+    sam = build_sam(
+        Variant(
+            image_size=64,
+            depth=1,
+            embed_dim=16,
+            num_heads=2,
+            out_chans=16,
+            decoder_heads=2,
+            global_attn_indexes=(0,),
+        )
+    )
+    info, model = SceneInfo.of(scene), ModelInfo.of(sam)
+    store = EmbeddingStore.create(MemoryStore(), info, model, TileGeometry(scene.shape))
+    store.check(scene=SceneInfo.of(scene), model=ModelInfo.of(sam))
+    assert model.embedding_shape == (16, 4, 4)
+    with torch.no_grad():
+        sam.mask_decoder.iou_token.weight += 1
+    with pytest.raises(StoreMismatch, match="another model"):
+        store.check(model=ModelInfo.of(sam))
+
+
+def test_states() -> None:
+    store = make(MemoryStore())
+    store.write(FIRST, embedding())
+    store.mark_empty(SECOND, "no data")
+    failed = TileId(1, 0, 0)
+    store.mark_failed(failed, "out of memory")
+    store.mark_failed(failed, "no luck")
+    expected = np.zeros((2, 6), np.uint8)
+    expected[0, 0], expected[1, 2] = State.DONE, State.EMPTY
+    np.testing.assert_array_equal(store.states(0), expected)
+    assert [store.state(tile) for tile in (FIRST, SECOND, failed)] == [1, 2, 3]
+    assert store.why_empty(SECOND) == "no data"
+    assert store.failures() == [Failure(failed, "no luck", 2)]
+    assert len(list(store.missing(0))) == 10
+    assert SECOND not in set(store.missing(0))
+    progress = store.progress()
+    assert (progress.done, progress.empty, progress.failed) == (1, 1, 1)
+    assert progress.total == sum(np.prod(GEOMETRY.grid(n)) for n in range(GEOMETRY.levels))
+    for tile, message in [
+        (TileId(0, 0, 1), "not encoded yet"),
+        (SECOND, r"empty \(no data\)"),
+        (failed, r"failed to be encoded \(no luck\)"),
+    ]:
+        with pytest.raises(TileNotThere, match=message):
+            store.read(tile)
+    store.write(failed, embedding())
+    assert store.failures() == []
+    store.mark_missing(SECOND, "looked at again")
+    assert store.state(SECOND) == State.MISSING
+
+
+def test_a_flipped_byte_is_found_and_the_tile_encoded_again(tmp_path: Path) -> None:
+    store = make(tmp_path / "store")
+    for tile in (FIRST, SECOND):
+        store.write(tile, embedding())
+    path = tmp_path / "store/level_0/c.1.2.0.0.0"
+    for place in (0, 40, -1):
+        flip_byte(path, place)
+        with pytest.raises(TileDamaged) as error:
+            store.read(SECOND)
+        assert_one_sentence(error, "tile 1, 2 of level 0")
+        # Everyone hears of it, and a new embedding stays.
+        assert EmbeddingStore.open(tmp_path / "store").state(SECOND) == State.MISSING
+        store.write(SECOND, embedding(1))
+        assert EmbeddingStore.open(tmp_path / "store").state(SECOND) == State.DONE
+    path.unlink()
+    seen: list[tuple[int, int]] = []
+    assert store.verify(lambda *numbers: seen.append(numbers)) == [SECOND]
+    assert seen == [(1, 2), (2, 2)]
+    assert store.state(SECOND) == State.MISSING
+    assert store.verify() == []
+
+
+def test_a_damaged_record_counts_for_nothing(tmp_path: Path) -> None:
+    store = make(tmp_path / "store")
+    store.mark_empty(FIRST, "constant")
+    store.mark_empty(SECOND, "constant")
+    (journal,) = (tmp_path / "store/journal").iterdir()
+    flip_byte(journal)
+    again = EmbeddingStore.open(tmp_path / "store")
+    assert [again.state(tile) for tile in (FIRST, SECOND)] == [State.EMPTY, State.MISSING]
+
+
+@pytest.mark.parametrize("change", ["size", "channels", "t", "normalisation", "pixels"])
+def test_another_scene_is_refused(change: str) -> None:
+    given = {
+        "size": replace(SCENE, shape=(100, 301), fingerprint="a" * 32),
+        "channels": replace(SCENE, channels=("red",), fingerprint="a" * 32),
+        "t": replace(SCENE, t=3, fingerprint="a" * 32),
+        "normalisation": replace(
+            SCENE,
+            normalisation={**SCENE.normalisation, "high": [800.0]},
+            fingerprint="a" * 32,
+        ),
+        "pixels": replace(SCENE, fingerprint="a" * 32),
+    }
+    said = {
+        "size": "another size (it has 100 × 300 pixels, not 100 × 301)",
+        "channels": "other channels (it has grey, not red)",
+        "t": "other t (it has 0, not 3)",
+        "normalisation": "(it has percentile 1..900.5, not percentile 1..800; open the scene with",
+        "pixels": "other pixels (fingerprint ffffffff, not aaaaaaaa)",
+    }
+    store = make(MemoryStore())
+    store.check(scene=replace(SCENE, name="moved"), model=MODEL, geometry=GEOMETRY)
+    with pytest.raises(StoreMismatch) as error:
+        store.check(scene=given[change])
+    assert_one_sentence(error, said[change])
+    assert ("other pixels" in str(error.value)) == (change == "pixels")
+
+
+def test_all_differences_are_listed() -> None:
+    with pytest.raises(StoreMismatch) as error:
+        make(MemoryStore()).check(
+            scene=replace(SCENE, fingerprint="a" * 32),
+            model=replace(MODEL, hash="1" * 64, variant={"name": "vit_b"}),
+            geometry=TileGeometry((100, 300), tile=64, halo=16),
+        )
+    assert_one_sentence(error, "other pixels")
+    assert "encoded with custom 00000000, this is vit_b 11111111" in str(error.value)
+    assert "tiles of 64 with a halo of 8" in str(error.value)
+
+
+def test_zip(tmp_path: Path) -> None:
+    store = make(tmp_path / "store", shard_above=1, shard=2)
+    for number, tile in enumerate(GEOMETRY.tiles(0)):
+        store.write(tile, embedding(number))
+    store.compact()
+    store.write(TileId(1, 0, 0), embedding())
+    store.save_zip(tmp_path / "store.zip")
+    kept = EmbeddingStore.open(tmp_path / "store.zip")
+    assert kept.progress() == store.progress()
+    for tile in (*GEOMETRY.tiles(0), TileId(1, 0, 0)):
+        np.testing.assert_array_equal(kept.read(tile), store.read(tile))
+    assert kept.size_on_disk() > store.size_on_disk() > 0
+    with pytest.raises(StoreUnusable) as error:
+        kept.write(FIRST, embedding())
+    assert_one_sentence(error, "opened for reading only")
+    assert [path.name for path in tmp_path.iterdir() if path.name[0] == "."] == []
+    for name, expected in [("none/store.zip", "could not be written"), ("store", "end in .zip")]:
+        with pytest.raises(InputError) as refused:
+            store.save_zip(tmp_path / name)
+        assert_one_sentence(refused, expected)
+
+
+def test_a_store_can_be_sent_to_another_process(tmp_path: Path) -> None:
+    store = make(tmp_path / "store")
+    store.write(FIRST, embedding())
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).read(FIRST), store.read(FIRST))
+
+
+def test_what_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "bad.zip").write_text("text")
+    zarr.create_group(tmp_path / "group")
+    for name, expected in [
+        ("none", "does not exist"),
+        ("none.zip", "does not exist"),
+        ("empty", "is no store"),
+        ("file", "is a file"),
+        ("bad.zip", "cannot be read"),
+        ("group", "not that of a store"),
+    ]:
+        with pytest.raises(StoreUnusable) as error:
+            EmbeddingStore.open(tmp_path / name)
+        assert_one_sentence(error, expected)
+        assert str(tmp_path / name) in str(error.value)
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(StoreUnusable) as error:
+        EmbeddingStore.open("nothing-knows-this://bucket/store")
+    assert_one_sentence(error, "cannot be opened")
+
+
+@pytest.mark.parametrize("change", ["newer", "damaged", "array"])
+def test_descriptions_that_cannot_be_used(tmp_path: Path, change: str) -> None:
+    make(tmp_path / "store")
+    path = tmp_path / "store/zarr.json"
+    saved = json.loads(path.read_text())
+    said = saved["attributes"]["napari_sam_embedding_store"]
+    if change == "newer":
+        said["format_version"] = 2
+    elif change == "damaged":
+        del said["scene"]["channels"]
+    else:
+        said["embedding_shape"] = [3, 4, 5]
+    path.write_text(json.dumps(saved))
+    expected = {
+        "newer": "version 2 of the format",
+        "damaged": "restore its zarr.json",
+        "array": "level_0",
+    }
+    with pytest.raises(InputError) as error:
+        EmbeddingStore.open(tmp_path / "store").write(FIRST, np.zeros((3, 4, 5)))
+    assert_one_sentence(error, expected[change])
+    assert isinstance(error.value, StoreMismatch) == (change == "newer")
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    store = make(tmp_path / "store")
+    store.write(FIRST, embedding())
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/notes.txt").write_text("text")
+    (tmp_path / "file").write_text("text")
+    for name, expected in [
+        ("store", "exists already"),
+        ("other", "is not empty"),
+        ("file", "is a file"),
+        ("store.zip", "save_zip"),
+    ]:
+        with pytest.raises(StoreUnusable) as error:
+            make(tmp_path / name)
+        assert_one_sentence(error, expected)
+    assert store.state(FIRST) == State.DONE
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"levels": []}, "levels [] cannot be stored"),
+        ({"levels": [0, 9]}, "give some of 0 to 3"),
+        ({"levels": [0, 0]}, "each once"),
+        ({"dtype": "float8"}, "give 'float16' or 'bfloat16'"),
+        ({"shard": 0}, "must be 1 or more"),
+    ],
+)
+def test_settings_that_cannot_be(options: dict[str, Any], expected: str) -> None:
+    with pytest.raises(InputError) as error:
+        make(MemoryStore(), **options)
+    assert_one_sentence(error, expected)
+
+
+def test_embeddings_that_cannot_be_stored() -> None:
+    store = make(MemoryStore(), levels=[0])
+    large = np.full(SHAPE, 1e5)
+    with pytest.raises(TileRefused) as refused:
+        store.write(FIRST, large)
+    assert_one_sentence(refused, "make the store with dtype='bfloat16'")
+    with pytest.raises(TileRefused) as refused:
+        store.write(FIRST, embedding() * np.nan)
+    assert_one_sentence(refused, "not finite")
+    for tile, values, expected in [
+        (FIRST, np.zeros((3, 4, 5)), "has shape (3, 4, 5)"),
+        (TileId(1, 0, 0), embedding(), "level 1 is not in the store"),
+        (TileId(0, 2, 0), embedding(), "there is none at 2, 0"),
+    ]:
+        with pytest.raises(InputError) as error:
+            store.write(tile, values)
+        assert_one_sentence(error, expected)
+    assert store.progress().done == 0
+    assert make(MemoryStore(), dtype="bfloat16").write(FIRST, large) < 2**-8
+
+
+class FailingStore(LocalStore):
+    """A disk that is full from some write on, for keys that contain a word."""
+
+    word, number = "", errno.ENOSPC
+
+    async def set(self, key: str, value: Buffer) -> None:
+        if self.word and self.word in key:
+            raise OSError(self.number, "No space left on device")
+        await super().set(key, value)
+
+
+@pytest.mark.parametrize("word", ["level_0", "journal"])
+def test_a_full_disk(tmp_path: Path, word: str) -> None:
+    disk = FailingStore(tmp_path / "store")
+    store = make(disk)
+    store.write(FIRST, embedding())
+    disk.word = word
+    with pytest.raises(StoreUnusable) as error:
+        store.write(SECOND, embedding())
+    assert_one_sentence(error, "make room on that disk")
+    assert store.state(SECOND) == State.MISSING
+    disk.word = ""
+    store.write(TileId(0, 1, 1), embedding())
+    again = EmbeddingStore.open(tmp_path / "store")
+    assert (again.progress().done, again.state(SECOND)) == (2, State.MISSING)
+
+
+@pytest.mark.parametrize("word", ["level_0", "level_2", "zarr.json"])
+def test_a_full_disk_leaves_no_half_of_a_store(tmp_path: Path, word: str) -> None:
+    disk = FailingStore(tmp_path / "new")
+    disk.word = word
+    with pytest.raises(StoreUnusable, match="make room"):
+        make(disk)
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "old").mkdir()
+    disk = FailingStore(tmp_path / "old")
+    disk.word = word
+    with pytest.raises(StoreUnusable, match="make room"):
+        make(disk)
+    make(tmp_path / "old")
+
+
+def test_a_place_that_may_not_be_written(tmp_path: Path) -> None:
+    disk = FailingStore(tmp_path / "store")
+    store = make(disk)
+    disk.word, disk.number = "c.", errno.EACCES
+    with pytest.raises(StoreUnusable) as error:
+        store.write(FIRST, embedding())
+    assert_one_sentence(error, "choose a place that you may use")
+
+
+def test_a_folder_that_vanished_is_not_made_again(tmp_path: Path) -> None:
+    store = make(tmp_path / "store")
+    store.write(FIRST, embedding())
+    (tmp_path / "store").rename(tmp_path / "moved")
+    for act in (
+        lambda: store.write(SECOND, embedding()),
+        lambda: store.read(FIRST),
+        lambda: store.mark_empty(SECOND, "constant"),
+    ):
+        with pytest.raises(StoreUnusable) as error:
+            act()
+        assert_one_sentence(error, "is no longer there")
+    assert not (tmp_path / "store").exists()
+    assert EmbeddingStore.open(tmp_path / "moved").read(FIRST).shape == SHAPE
+
+
+class CountingStore(WrapperStore[LocalStore]):
+    """Counts what is read."""
+
+    def __init__(self, store: LocalStore) -> None:
+        super().__init__(store)
+        self.read: Counter[str] = Counter()
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: Any = None) -> Any:
+        self.read[key.split("/")[0]] += 1
+        return await super().get(key, prototype, byte_range)
+
+
+def test_opening_reads_one_key_and_asking_a_few(tmp_path: Path) -> None:
+    geometry = TileGeometry((7200, 7200), tile=88, halo=8)
+    model = replace(MODEL, embedding_shape=(1, 1, 1))
+    scene = replace(SCENE, shape=geometry.shape)
+    store = EmbeddingStore.create(tmp_path / "store", scene, model, geometry, levels=[0])
+    tiles = list(geometry.tiles(0))
+    assert len(tiles) == 10_000
+    for tile in tiles[:3000]:
+        store.mark_empty(tile, "constant")
+    counting = CountingStore(LocalStore(tmp_path / "store"))
+    again = EmbeddingStore.open(counting)
+    assert counting.read == {"zarr.json": 1}
+    assert again.progress().empty == 3000
+    assert counting.read["journal"] == 3  # 1024 records in each
+    assert len(list(again.missing(0))) == 7000
+    assert sum(counting.read.values()) < 10
