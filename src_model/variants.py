@@ -189,6 +189,7 @@ VARIANTS: dict[str, Variant] = {
             out_chans=128,
             decoder_mlp_dim=512,
             iou_head_hidden_dim=128,
+            prompt_map_dim=64,
         ),
     )
 }

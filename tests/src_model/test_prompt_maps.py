@@ -194,4 +194,5 @@ def test_the_decoder_takes_them_in_its_precision(sam: Sam) -> None:
 
 
 def test_the_variant_is_found_from_weights_with_maps() -> None:
+    assert find_variant(build_sam("vit_nano").state_dict()).prompt_map_dim == 64
     assert find_variant(build_sam(VARIANT).state_dict()).prompt_map_dim == 8
