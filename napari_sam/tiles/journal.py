@@ -126,7 +126,9 @@ class Journal:
         self._valid: dict[TileId, dict[str, Record]] = {}
         self._cancelled: set[str] = set()
         self._finished: set[str] = set()
-        self._lock = threading.RLock()
+        self._seen: dict[str, int] = {}
+        self._lock = threading.Lock()  # for what is remembered
+        self._writing = threading.Lock()  # for the file
         self._loaded = False
         self._begin_file()
 
@@ -137,7 +139,8 @@ class Journal:
         if another failed with it.
         """
         self._load()
-        events = {record.event for record in self._valid.get(tile, {}).values()}
+        with self._lock:
+            events = {record.event for record in self._valid.get(tile, {}).values()}
         if "done" in events:
             return State.DONE
         if "empty" in events:
@@ -147,12 +150,14 @@ class Journal:
     def records(self, tile: TileId) -> list[Record]:
         """Return what holds of a tile, oldest first."""
         self._load()
-        return sorted(self._valid.get(tile, {}).values(), key=lambda record: record.time)
+        with self._lock:
+            return sorted(self._valid.get(tile, {}).values(), key=lambda record: record.time)
 
     def tiles(self) -> list[TileId]:
         """Return all tiles of which anything holds."""
         self._load()
-        return list(self._valid)
+        with self._lock:
+            return list(self._valid)
 
     def add(
         self,
@@ -170,36 +175,35 @@ class Journal:
         self._write(Record(tile, event, secrets.token_hex(8), text, (), time.time()))
 
     def cancel(self, tile: TileId, why: str) -> None:
-        """Take back all that holds of a tile; in a store that is only read, for this reader.
+        """Take back all that holds of a tile.
 
         Raises
         ------
         StoreUnusable
             If it cannot be written.
         """
-        ids = tuple(record.id for record in self.records(tile))
-        if not ids:
-            return
-        record = Record(tile, "cancel", secrets.token_hex(8), why, ids, time.time())
-        if self._place.read_only:
-            self._apply(record)
-        else:
-            self._write(record)
+        if self.records(tile):
+            self._write(self._cancellation(tile, why))
+
+    def ignore(self, tile: TileId) -> None:
+        """Take back all that holds of a tile, for this reader only."""
+        self._apply(self._cancellation(tile, ""))
 
     def refresh(self) -> None:
         """Read what others have written since."""
         while True:
             names = sorted(set(self._place.names(FOLDER)) - self._finished)
-            with self._lock:
-                contents = self._place.fetch_all([f"{FOLDER}/{name}" for name in names])
-                for name, content in zip(names, contents, strict=True):
-                    lines = (content or b"").splitlines()
-                    for line in lines:
-                        if (record := Record.from_line(line)) is not None:
-                            self._apply(record)
-                    if len(lines) >= _FULL:
-                        self._finished.add(name)
-                self._loaded = True
+            contents = self._place.fetch_all([f"{FOLDER}/{name}" for name in names])
+            for name, found in zip(names, contents, strict=True):
+                content = found or b""
+                # Files only grow: what was read before is not read again.
+                for line in content[self._seen.get(name, 0) :].splitlines():
+                    if (record := Record.from_line(line)) is not None:
+                        self._apply(record)
+                self._seen[name] = len(content)
+                if content.count(b"\n") >= _FULL:
+                    self._finished.add(name)
+            self._loaded = True
             # One that vanished was joined with others, in a file that may not have been listed.
             if None not in contents:
                 return
@@ -226,6 +230,10 @@ class Journal:
         for name in small:
             self._place.drop(f"{FOLDER}/{name}")
 
+    def _cancellation(self, tile: TileId, why: str) -> Record:
+        ids = tuple(record.id for record in self.records(tile))
+        return Record(tile, "cancel", secrets.token_hex(8), why, ids, time.time())
+
     def _load(self) -> None:
         if not self._loaded:
             self.refresh()
@@ -235,7 +243,7 @@ class Journal:
         self._count = 0
 
     def _write(self, record: Record) -> None:
-        with self._lock:
+        with self._writing:
             # A forked process must not write its parent's file.
             if self._count >= _FULL or self._process != os.getpid():
                 self._begin_file()

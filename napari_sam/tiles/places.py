@@ -49,8 +49,9 @@ class Place(WrapperStore[Store]):
     def __init__(self, store: Store, name: str | None = None) -> None:
         super().__init__(store)
         self.name = str(store) if name is None else name
-        self.given: Where = store if name is None else name
         self.folder = store.root if isinstance(store, LocalStore) else None
+        # What opens it again, in another process too.
+        self.given: Where = store if name is None else str(self.folder or name)
 
     def _with_store(self, store: Store) -> Place:
         return Place(store, self.name)
@@ -254,7 +255,7 @@ def find_place(where: Where, new: bool = False) -> Place:
     if not new and not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise StoreUnusable(f"{name} {found}: give the folder or the .zip file of a store.")
-    return Place(LocalStore(path), name)
+    return Place(LocalStore(path.absolute()), name)
 
 
 def _remote(url: str) -> Store:

@@ -8,10 +8,9 @@ at once, cost at worst that a tile is encoded again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +18,6 @@ from napari_sam.errors import InputError
 
 from .archive import write_zip
 from .geometry import TileGeometry, TileId
-from .journal import Journal, State
 from .places import ROOT, Place, Where, find_place
 from .rounding import HalfType, as_float32, rounded, rounding_error, widen
 from .shards import Shards
@@ -31,7 +29,15 @@ from .store_errors import (
     TileRefused,
     called,
 )
-from .store_format import ModelInfo, SceneInfo, StoreFormat, documents
+from .store_format import StoreFormat, documents, plan
+from .subjects import (
+    ModelInfo,
+    SceneInfo,
+    geometry_differences,
+    model_differences,
+    scene_differences,
+)
+from .tile_states import Failure, Progress, State, TileStates
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,41 +57,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A tile that could not be encoded.
-
-    Parameters
-    ----------
-    tile : TileId
-        Which.
-    reason : str
-        Of the last time.
-    times : int
-        How often it failed.
-    """
-
-    tile: TileId
-    reason: str
-    times: int
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How many tiles are in which state."""
-
-    missing: int
-    done: int
-    empty: int
-    failed: int
-
-    @property
-    def total(self) -> int:
-        """All tiles."""
-        return self.missing + self.done + self.empty + self.failed
-
-
-class EmbeddingStore:
+class EmbeddingStore(TileStates):
     """Embeddings of the tiles of a Scene; made by `create` or `open`.
 
     Several processes and threads may use one store at once. It can be pickled, unless it is in
@@ -118,8 +90,7 @@ class EmbeddingStore:
     """
 
     def __init__(self, place: Place, layout: StoreFormat) -> None:
-        self._place, self.layout = place, layout
-        self._journal = Journal(place)
+        super().__init__(place, layout)
         self._arrays = Shards(place, layout)
 
     @classmethod
@@ -161,16 +132,7 @@ class EmbeddingStore:
             If something is there already, or it cannot be written; then nothing is left behind.
         """
         chosen = range(geometry.levels) if levels is None else levels
-        grids = {level: geometry.grid(level) for level in chosen if 0 <= level < geometry.levels}
-        layout = StoreFormat(
-            scene=scene,
-            model=model,
-            geometry=geometry,
-            levels=tuple(sorted(chosen)),
-            dtype=dtype,
-            sharded=tuple(sorted(n for n, (r, c) in grids.items() if r * c > shard_above)),
-            shard=shard,
-        )
+        layout = plan(scene, model, geometry, chosen, dtype, shard_above, shard)
         place = find_place(where, new=True)
         place.create(documents(layout))
         return cls(place, layout)
@@ -200,26 +162,6 @@ class EmbeddingStore:
     def __reduce__(self) -> tuple[Any, ...]:
         return EmbeddingStore.open, (self._place.given,)
 
-    @property
-    def scene(self) -> SceneInfo:
-        """What was encoded."""
-        return self.layout.scene
-
-    @property
-    def model(self) -> ModelInfo:
-        """What it was encoded with."""
-        return self.layout.model
-
-    @property
-    def geometry(self) -> TileGeometry:
-        """How it was cut."""
-        return self.layout.geometry
-
-    @property
-    def levels(self) -> tuple[int, ...]:
-        """Which levels are stored."""
-        return self.layout.levels
-
     def check(
         self,
         *,
@@ -234,7 +176,9 @@ class EmbeddingStore:
         StoreMismatch
             With all that differs of what is given.
         """
-        found = self.layout.differences(scene, model, geometry)
+        found = [] if scene is None else scene_differences(self.scene, scene)
+        found += [] if model is None else model_differences(self.model, model)
+        found += [] if geometry is None else geometry_differences(self.geometry, geometry)
         if found:
             raise StoreMismatch(
                 f"{self._place.name} was made for something else: {'; '.join(found)}. Give what it "
@@ -265,17 +209,17 @@ class EmbeddingStore:
         StoreUnusable
             If it cannot be written, as when the disk is full; the tile is as before.
         """
-        self.layout.check_tile(tile)
+        self._layout.check_tile(tile)
         values = as_float32(embedding)
         if values.shape != self.model.embedding_shape:
             raise InputError(
                 f"the embedding of {called(tile)} has shape {values.shape}, but the store holds "
                 f"those of shape {self.model.embedding_shape}: use the model it was made for."
             )
-        bits = rounded(values, self.layout.dtype)
-        kept = widen(bits, self.layout.dtype)
+        bits = rounded(values, self._layout.dtype)
+        kept = widen(bits, self._layout.dtype)
         if not np.isfinite(kept).all():
-            raise TileRefused(self._refusal(tile, values))
+            raise TileRefused(_refusal(tile, values, self._layout.dtype))
         self._arrays.write(tile, bits)
         self._journal.add(tile, "done")
         return rounding_error(values, kept)
@@ -297,7 +241,7 @@ class EmbeddingStore:
         StoreUnusable
             If the store cannot be read.
         """
-        return widen(self._read_bits(tile), self.layout.dtype)
+        return widen(self._read_bits(tile), self._layout.dtype)
 
     def read_tensor(self, tile: TileId) -> Tensor:
         """Return a tile's embedding as it is stored: a float16 or bfloat16 tensor (C, h, w).
@@ -310,112 +254,8 @@ class EmbeddingStore:
         import torch
 
         bits = self._read_bits(tile).view(np.int16)
-        kind = torch.float16 if self.layout.dtype == "float16" else torch.bfloat16
+        kind = torch.float16 if self._layout.dtype == "float16" else torch.bfloat16
         return torch.from_numpy(bits).view(kind)
-
-    def state(self, tile: TileId) -> State:
-        """Return a tile's state.
-
-        Raises
-        ------
-        InputError
-            If the store has no such tile.
-        """
-        self.layout.check_tile(tile)
-        state = self._journal.state(tile)
-        if state is not State.DONE:
-            self._journal.refresh()
-            state = self._journal.state(tile)
-        return state
-
-    def states(self, level: int) -> np.ndarray:
-        """Return the states of all tiles of a level.
-
-        Returns
-        -------
-        ndarray
-            uint8, shape (tile rows, tile columns): 0 missing, 1 done, 2 empty, 3 failed.
-
-        Raises
-        ------
-        InputError
-            If the level is not stored.
-        """
-        self.layout.check_tile(TileId(level, 0, 0))
-        self._journal.refresh()
-        states = np.zeros(self.geometry.grid(level), np.uint8)
-        for tile in self._journal.tiles():
-            if tile.level == level:
-                states[tile.row, tile.col] = self._journal.state(tile)
-        return states
-
-    def missing(self, level: int) -> Iterator[TileId]:
-        """Give the tiles of a level that are missing now, row by row."""
-        for row, col in np.argwhere(self.states(level) == State.MISSING):
-            yield TileId(level, int(row), int(col))
-
-    def progress(self) -> Progress:
-        """Count the tiles of all levels by state."""
-        counts = np.zeros(4, np.int64)
-        for level in self.levels:
-            counts += np.bincount(self.states(level).ravel(), minlength=4)
-        return Progress(*map(int, counts))
-
-    def mark_empty(self, tile: TileId, why: Literal["no data", "constant"]) -> None:
-        """Say that nothing is to be seen in a tile, so that it has no embedding.
-
-        Raises
-        ------
-        InputError
-            If the store has no such tile.
-        StoreUnusable
-            If it cannot be written.
-        """
-        self.layout.check_tile(tile)
-        self._journal.add(tile, "empty", why)
-
-    def mark_failed(self, tile: TileId, reason: str) -> None:
-        """Say that a tile could not be encoded; each time counts.
-
-        Raises
-        ------
-        InputError
-            If the store has no such tile.
-        StoreUnusable
-            If it cannot be written.
-        """
-        self.layout.check_tile(tile)
-        self._journal.add(tile, "failed", reason)
-
-    def mark_missing(self, tile: TileId, why: str) -> None:
-        """Take back all that is known of a tile, so that it is encoded again.
-
-        Raises
-        ------
-        InputError
-            If the store has no such tile.
-        StoreUnusable
-            If it cannot be written.
-        """
-        self.layout.check_tile(tile)
-        self._journal.refresh()
-        self._journal.cancel(tile, why)
-
-    def why_empty(self, tile: TileId) -> str | None:
-        """Return why an empty tile is empty; None if it is not."""
-        if self.state(tile) is not State.EMPTY:
-            return None
-        return next(r.text for r in self._journal.records(tile) if r.event == "empty")
-
-    def failures(self) -> list[Failure]:
-        """Return the tiles that failed and were not encoded since, in order."""
-        self._journal.refresh()
-        found = []
-        for tile in sorted(self._journal.tiles()):
-            if self._journal.state(tile) is State.FAILED:
-                records = self._journal.records(tile)
-                found.append(Failure(tile, records[-1].text, len(records)))
-        return found
 
     def verify(self, on_progress: Callable[[int, int], None] | None = None) -> list[TileId]:
         """Read every embedding that should be there.
@@ -468,14 +308,14 @@ class EmbeddingStore:
             If the store cannot be written.
         """
         written = 0
-        for level in self.layout.sharded:
+        for level in self._layout.sharded:
             states = self.states(level)
             for tiles in self._arrays.full_shards(level, states):
                 try:
                     self._arrays.write_shard(
                         tiles, {tile: self._read_bits(tile) for tile in self._done(tiles)}
                     )
-                except TileDamaged:
+                except (TileDamaged, TileNotThere):
                     continue  # it is missing now, and the shard waits for it
                 written += 1
         self._journal.join_files()
@@ -511,39 +351,31 @@ class EmbeddingStore:
 
     def _read_bits(self, tile: TileId) -> np.ndarray:
         """Return what is stored, checked."""
-        state = self.state(tile)
-        if state is not State.DONE:
-            raise TileNotThere(self._absence(tile, state))
+        if self.state(tile) is not State.DONE:
+            raise TileNotThere(self.absence(tile))
         bits, trouble = self._arrays.read(tile)
         if bits is None:
             # A folder that vanished is no damage of this tile.
             self._place.check_folder()
-            self._journal.cancel(tile, f"damaged: {trouble}")
+            try:
+                self._journal.cancel(tile, f"damaged: {trouble}")
+            except StoreUnusable:
+                # Where nothing can be written each reader finds it for itself.
+                self._journal.ignore(tile)
             raise TileDamaged(
                 f"{called(tile)} of {self._place.name} is damaged ({trouble}): it counts as "
                 f"missing now, encode it again."
             )
         return bits
 
-    def _absence(self, tile: TileId, state: State) -> str:
-        name = self._place.name
-        if state is State.EMPTY:
-            return (
-                f"{called(tile)} of {name} is empty ({self.why_empty(tile)}) and has no embedding: "
-                f"look at tiles that are done."
-            )
-        if state is State.FAILED:
-            reason = self._journal.records(tile)[-1].text.rstrip(".")
-            return f"{called(tile)} of {name} failed to be encoded ({reason}): try it again."
-        return f"{called(tile)} of {name} is not encoded yet: encode it first."
 
-    def _refusal(self, tile: TileId, values: np.ndarray) -> str:
-        if not np.isfinite(values).all():
-            return (
-                f"the embedding of {called(tile)} has values that are not finite: look at the "
-                f"pixels of the tile, or run the model in float32."
-            )
+def _refusal(tile: TileId, values: np.ndarray, dtype: str) -> str:
+    if not np.isfinite(values).all():
         return (
-            f"the embedding of {called(tile)} reaches {np.abs(values).max():.6g}, more than "
-            f"{self.layout.dtype} holds: make the store with dtype='bfloat16'."
+            f"the embedding of {called(tile)} has values that are not finite: look at the pixels "
+            f"of the tile, or run the model in float32."
         )
+    return (
+        f"the embedding of {called(tile)} reaches {np.abs(values).max():.6g}, more than {dtype} "
+        f"holds: make the store with dtype='bfloat16'."
+    )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
@@ -18,109 +19,12 @@ from napari_sam.errors import InputError
 from .geometry import TileGeometry, TileId
 from .rounding import HalfType, absent, stored_dtype
 from .store_errors import StoreMismatch, StoreUnusable
+from .subjects import ModelInfo, SceneInfo, by, plain
 
-if TYPE_CHECKING:
-    from napari_sam.scene import Scene
-    from src_model import Sam
-
-__all__ = [
-    "ModelInfo",
-    "SceneInfo",
-    "StoreFormat",
-    "array_options",
-    "documents",
-    "level_name",
-    "spool_name",
-]
+__all__ = ["StoreFormat", "array_options", "documents", "level_name", "plan", "spool_name"]
 
 _KEY = "napari_sam_embedding_store"
 _VERSION = 1
-
-
-@dataclass(frozen=True)
-class SceneInfo:
-    """What embeddings depend on of a Scene.
-
-    Parameters
-    ----------
-    name : str
-        The path or URL, for people; a Scene that moved is the same.
-    shape : (int, int)
-        Rows and columns of level 0.
-    axes : str
-        Of the whole image.
-    channels : tuple of str
-        Those that were looked at.
-    fingerprint : str
-        What `napari_sam.scene.fingerprint` gives.
-    normalisation : mapping
-        What `Normalisation.to_dict` gives.
-    t, z : int
-        Which plane.
-    nodata : float or None
-        The value of pixels without data.
-    """
-
-    name: str
-    shape: tuple[int, int]
-    axes: str
-    channels: tuple[str, ...]
-    fingerprint: str
-    normalisation: Mapping[str, Any]
-    t: int = 0
-    z: int = 0
-    nodata: float | None = None
-
-    @classmethod
-    def of(cls, scene: Scene) -> SceneInfo:
-        """Describe a Scene; reads what its fingerprint is made of.
-
-        Raises
-        ------
-        InputError
-            If the image cannot be read.
-        """
-        from napari_sam.scene import fingerprint
-
-        return cls(
-            name=scene.name,
-            shape=scene.shape,
-            axes=scene.axes,
-            channels=scene.channels,
-            fingerprint=fingerprint(scene),
-            normalisation=scene.normalisation.to_dict(),
-            t=scene.t,
-            z=scene.z,
-            nodata=None if scene.nodata is None else float(scene.nodata),
-        )
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """Which network made the embeddings.
-
-    Parameters
-    ----------
-    hash : str
-        What `src_model.weight_files.model_hash` gives.
-    variant : mapping
-        What `Variant.to_dict` gives.
-    embedding_shape : (int, int, int)
-        Channels, rows and columns of an embedding.
-    """
-
-    hash: str
-    variant: Mapping[str, Any]
-    embedding_shape: tuple[int, int, int]
-
-    @classmethod
-    def of(cls, sam: Sam) -> ModelInfo:
-        """Describe a network; hashes its weights."""
-        from src_model.weight_files import model_hash
-
-        variant = sam.variant
-        side = variant.grid_size
-        return cls(model_hash(sam), variant.to_dict(), (variant.out_chans, side, side))
 
 
 @dataclass(frozen=True)
@@ -163,8 +67,8 @@ class StoreFormat:
             )
         if tuple(self.scene.shape) != tuple(self.geometry.shape):
             raise InputError(
-                f"{self.scene.name} has {_by(self.scene.shape)} pixels, but the tiles are cut for "
-                f"{_by(self.geometry.shape)}: make them with TileGeometry(scene.shape)."
+                f"{self.scene.name} has {by(self.scene.shape)} pixels, but the tiles are cut for "
+                f"{by(self.geometry.shape)}: make them with TileGeometry(scene.shape)."
             )
         if self.dtype not in ("float16", "bfloat16"):
             raise InputError(
@@ -213,7 +117,7 @@ class StoreFormat:
                     "z": scene.z,
                     "nodata": scene.nodata,
                 },
-                "model": {"hash": model.hash, "variant": _plain(model.variant)},
+                "model": {"hash": model.hash, "variant": plain(model.variant)},
                 "geometry": {
                     "shape": list(geometry.shape),
                     "tile": geometry.tile,
@@ -288,29 +192,33 @@ class StoreFormat:
                 f"copy, or encode the scene into a new store."
             ) from error
 
-    def differences(
-        self, scene: SceneInfo | None, model: ModelInfo | None, geometry: TileGeometry | None
-    ) -> list[str]:
-        """Return how a scene, a model or a geometry differ from those of the store.
 
-        Each is a part of a sentence that tells what the store has and what is given.
-        """
-        found = []
-        if scene is not None:
-            found += _scene_differences(self.scene, scene)
-        if model is not None and model.hash != self.model.hash:
-            names = self.model.variant.get("name"), model.variant.get("name")
-            found.append(
-                f"another model (it was encoded with {names[0]} {self.model.hash[:8]}, this is "
-                f"{names[1]} {model.hash[:8]})"
-            )
-        if geometry is not None and geometry != self.geometry:
-            found.append(
-                f"other tiles (it has tiles of {self.geometry.tile} with a halo of "
-                f"{self.geometry.halo} for {_by(self.geometry.shape)} pixels, not of "
-                f"{geometry.tile} with {geometry.halo} for {_by(geometry.shape)})"
-            )
-        return found
+def plan(
+    scene: SceneInfo,
+    model: ModelInfo,
+    geometry: TileGeometry,
+    levels: Sequence[int],
+    dtype: HalfType,
+    shard_above: int,
+    shard: int,
+) -> StoreFormat:
+    """Return the format of a new store, in which levels of many tiles are sharded.
+
+    Raises
+    ------
+    InputError
+        As `StoreFormat`.
+    """
+    known = [level for level in levels if 0 <= level < geometry.levels]
+    return StoreFormat(
+        scene=scene,
+        model=model,
+        geometry=geometry,
+        levels=tuple(sorted(levels)),
+        dtype=dtype,
+        sharded=tuple(sorted(n for n in known if math.prod(geometry.grid(n)) > shard_above)),
+        shard=shard,
+    )
 
 
 def documents(layout: StoreFormat) -> dict[str, bytes]:
@@ -355,47 +263,6 @@ def spool_name(level: int) -> str:
     return f"spool_{level}"
 
 
-def _scene_differences(there: SceneInfo, given: SceneInfo) -> list[str]:
-    found = []
-    if tuple(there.shape) != tuple(given.shape):
-        found.append(f"another size (it has {_by(there.shape)} pixels, not {_by(given.shape)})")
-    for what in ("axes", "channels", "t", "z", "nodata"):
-        was, now = getattr(there, what), getattr(given, what)
-        if was != now:
-            found.append(f"other {what} (it has {_said(was)}, not {_said(now)})")
-    if _plain(there.normalisation) != _plain(given.normalisation):
-        found.append(
-            f"another normalisation (it has {_stretch(there)}, not {_stretch(given)}; open the "
-            f"scene with the store's to go on with it)"
-        )
-    # The fingerprint depends on most of the above; only alone does it tell of other pixels.
-    if not found and there.fingerprint != given.fingerprint:
-        found.append(
-            f"other pixels (fingerprint {there.fingerprint[:8]}, not {given.fingerprint[:8]})"
-        )
-    return found
-
-
-def _stretch(scene: SceneInfo) -> str:
-    low, high = scene.normalisation.get("low", ()), scene.normalisation.get("high", ())
-    ranges = [f"{a:.6g}..{b:.6g}" for a, b in zip(low, high, strict=True)]
-    return f"{scene.normalisation.get('kind')} {', '.join(ranges)}"
-
-
-def _said(value: object) -> str:
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
-
-
-def _by(shape: Sequence[int]) -> str:
-    return f"{shape[0]} × {shape[1]}"
-
-
 def _pair(values: Sequence[int]) -> tuple[int, int]:
     rows, cols = values
     return int(rows), int(cols)
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as JSON gives them back: tuples become lists."""
-    plain: dict[str, Any] = json.loads(json.dumps(dict(values)))
-    return plain

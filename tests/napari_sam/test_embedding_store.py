@@ -189,6 +189,24 @@ def test_a_flipped_byte_is_found_and_the_tile_encoded_again(tmp_path: Path) -> N
     assert store.verify() == []
 
 
+def test_damage_where_nothing_can_be_written(tmp_path: Path) -> None:
+    disk = FailingStore(tmp_path / "store")
+    store = make(disk)
+    store.write(FIRST, embedding())
+    flip_byte(tmp_path / "store/level_0/c.0.0.0.0.0")
+    store.save_zip(tmp_path / "store.zip")
+    disk.word = "journal"
+    for reader in (store, EmbeddingStore.open(tmp_path / "store.zip")):
+        with pytest.raises(TileDamaged):
+            reader.read(FIRST)
+        assert reader.progress().done == 0
+        with pytest.raises(TileNotThere):
+            reader.read(FIRST)
+    disk.word = ""
+    store.write(FIRST, embedding())
+    assert store.state(FIRST) == State.DONE
+
+
 def test_a_damaged_record_counts_for_nothing(tmp_path: Path) -> None:
     store = make(tmp_path / "store")
     store.mark_empty(FIRST, "constant")

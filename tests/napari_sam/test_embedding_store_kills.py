@@ -16,7 +16,7 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from zarr.core.buffer import Buffer
+from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from napari_sam.tiles import journal
@@ -96,7 +96,7 @@ def wait_until_ready(process: subprocess.Popen[str]) -> None:
 def test_kill_9_in_the_middle_of_writing(tmp_path: Path, sharded: bool) -> None:
     path = tmp_path / "store"
     make(path, shard_above=1 if sharded else 99, shard=2)
-    for wait in (0.02, 0.11):
+    for wait in (0.02, 0.11, 0.05):
         process = start(path, "forever")
         wait_until_ready(process)
         time.sleep(wait)
@@ -133,7 +133,7 @@ class Killed(BaseException):
 
 
 class DyingStore(MemoryStore):
-    """Stops at the write or removal with a given number, before or after it happened."""
+    """Dies before the write or removal with a given number."""
 
     left = 10**9
 
@@ -144,6 +144,19 @@ class DyingStore(MemoryStore):
     async def delete(self, key: str) -> None:
         self._count()
         await super().delete(key)
+
+    def damage(self, tile: TileId, side: int) -> set[TileId]:
+        """Change the last byte of what holds a tile; return the tiles that may suffer."""
+        rows, cols = ([i for i in range(3) if i // side == n // side] for n in (tile.row, tile.col))
+        for key in (
+            f"spool_0/c.{tile.row}.{tile.col}.0.0.0",
+            f"level_0/c.{tile.row // side}.{tile.col // side}.0.0.0",
+        ):
+            if key in self._store_dict:
+                content = self._store_dict[key].to_bytes()
+                changed = content[:-1] + bytes([content[-1] ^ 1])
+                self._store_dict[key] = default_buffer_prototype().buffer.from_bytes(changed)
+        return {TileId(0, row, col) for row in rows for col in cols}
 
     def _count(self) -> None:
         self.left -= 1
@@ -159,22 +172,20 @@ ACTIONS = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(actions=st.lists(ACTIONS, max_size=25), sharded=st.booleans())
 def test_any_order_of_writing_and_dying(actions: list[Any], sharded: bool) -> None:
     disk = DyingStore()
     make(disk, tiles=3, shape=(1, 2, 2), shard_above=1 if sharded else 99, shard=2)
     writers = [EmbeddingStore.open(disk) for _ in range(2)]
-    damaged: set[TileId] = set()
     done: set[TileId] = set()
+    harmed: set[TileId] = set()
     for what, number, who, lives in actions:
         tile = TileId(0, number // 3, number % 3)
         disk.left = 10**9 if lives is None else lives
         store = writers[who]
         try:
             if what == "write":
-                damaged.discard(tile)  # even if it dies: what is there is whole or as before
-                done.discard(tile)
                 store.write(tile, embedding(tile, (1, 2, 2)))
                 done.add(tile)
             elif what == "empty":
@@ -186,12 +197,15 @@ def test_any_order_of_writing_and_dying(actions: list[Any], sharded: bool) -> No
                 store.mark_missing(tile, "looked at again")
             elif what == "compact":
                 store.compact()
+            elif what == "damage":
+                harmed |= disk.damage(tile, 2 if sharded else 1)
         except Killed:
             writers[who] = EmbeddingStore.open(disk)
     disk.left = 10**9
     store = EmbeddingStore.open(disk)
-    for tile in done:
+    for tile in done - harmed:
         assert store.state(tile) == State.DONE
+    assert set(store.verify()) <= harmed
     assert_sound(disk)
     for tile in store.missing(0):
         store.write(tile, embedding(tile, (1, 2, 2)))

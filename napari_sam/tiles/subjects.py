@@ -1,0 +1,174 @@
+"""What the embeddings of a store were made from, and how something else differs from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .geometry import TileGeometry
+
+if TYPE_CHECKING:
+    from napari_sam.scene import Scene
+    from src_model import Sam
+
+__all__ = [
+    "ModelInfo",
+    "SceneInfo",
+    "by",
+    "geometry_differences",
+    "model_differences",
+    "plain",
+    "scene_differences",
+]
+
+
+@dataclass(frozen=True)
+class SceneInfo:
+    """What embeddings depend on of a Scene.
+
+    Parameters
+    ----------
+    name : str
+        The path or URL, for people; a Scene that moved is the same.
+    shape : (int, int)
+        Rows and columns of level 0.
+    axes : str
+        Of the whole image.
+    channels : tuple of str
+        Those that were looked at.
+    fingerprint : str
+        What `napari_sam.scene.fingerprint` gives.
+    normalisation : mapping
+        What `Normalisation.to_dict` gives.
+    t, z : int
+        Which plane.
+    nodata : float or None
+        The value of pixels without data.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    axes: str
+    channels: tuple[str, ...]
+    fingerprint: str
+    normalisation: Mapping[str, Any]
+    t: int = 0
+    z: int = 0
+    nodata: float | None = None
+
+    @classmethod
+    def of(cls, scene: Scene) -> SceneInfo:
+        """Describe a Scene; reads what its fingerprint is made of.
+
+        Raises
+        ------
+        InputError
+            If the image cannot be read.
+        """
+        from napari_sam.scene import fingerprint
+
+        return cls(
+            name=scene.name,
+            shape=scene.shape,
+            axes=scene.axes,
+            channels=scene.channels,
+            fingerprint=fingerprint(scene),
+            normalisation=scene.normalisation.to_dict(),
+            t=scene.t,
+            z=scene.z,
+            nodata=None if scene.nodata is None else float(scene.nodata),
+        )
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Which network made the embeddings.
+
+    Parameters
+    ----------
+    hash : str
+        What `src_model.weight_files.model_hash` gives.
+    variant : mapping
+        What `Variant.to_dict` gives.
+    embedding_shape : (int, int, int)
+        Channels, rows and columns of an embedding.
+    """
+
+    hash: str
+    variant: Mapping[str, Any]
+    embedding_shape: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, sam: Sam) -> ModelInfo:
+        """Describe a network; hashes its weights."""
+        from src_model.weight_files import model_hash
+
+        variant = sam.variant
+        side = variant.grid_size
+        return cls(model_hash(sam), variant.to_dict(), (variant.out_chans, side, side))
+
+
+def scene_differences(there: SceneInfo, given: SceneInfo) -> list[str]:
+    """Return what differs, each as a part of a sentence that says what was there."""
+    found = []
+    if tuple(there.shape) != tuple(given.shape):
+        found.append(f"another size (it has {by(there.shape)} pixels, not {by(given.shape)})")
+    for what in ("axes", "channels", "t", "z", "nodata"):
+        was, now = getattr(there, what), getattr(given, what)
+        if was != now:
+            found.append(f"other {what} (it has {_said(was)}, not {_said(now)})")
+    if plain(there.normalisation) != plain(given.normalisation):
+        found.append(
+            f"another normalisation (it has {_stretch(there)}, not {_stretch(given)}; open the "
+            f"scene with the store's to go on with it)"
+        )
+    # The fingerprint depends on most of the above; only alone does it tell of other pixels.
+    if not found and there.fingerprint != given.fingerprint:
+        found.append(
+            f"other pixels (fingerprint {there.fingerprint[:8]}, not {given.fingerprint[:8]})"
+        )
+    return found
+
+
+def _stretch(scene: SceneInfo) -> str:
+    low, high = scene.normalisation.get("low", ()), scene.normalisation.get("high", ())
+    ranges = [f"{a:.6g}..{b:.6g}" for a, b in zip(low, high, strict=True)]
+    return f"{scene.normalisation.get('kind')} {', '.join(ranges)}"
+
+
+def _said(value: object) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def model_differences(there: ModelInfo, given: ModelInfo) -> list[str]:
+    """Likewise."""
+    if given.hash == there.hash:
+        return []
+    names = there.variant.get("name"), given.variant.get("name")
+    return [
+        f"another model (it was encoded with {names[0]} {there.hash[:8]}, this is "
+        f"{names[1]} {given.hash[:8]})"
+    ]
+
+
+def geometry_differences(there: TileGeometry, given: TileGeometry) -> list[str]:
+    """Likewise."""
+    if given == there:
+        return []
+    return [
+        f"other tiles (it has tiles of {there.tile} with a halo of {there.halo} for "
+        f"{by(there.shape)} pixels, not of {given.tile} with {given.halo} for {by(given.shape)})"
+    ]
+
+
+def by(shape: Sequence[int]) -> str:
+    """Say rows and columns."""
+    return f"{shape[0]} × {shape[1]}"
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as JSON gives them back: tuples become lists."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(values)))
+    return plain
