@@ -1,5 +1,6 @@
 """What is asked of the network, and what is made of its answers."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,17 @@ def test_clear_prompts_take_the_single_mask(
     assert found.predicted_iou == pytest.approx(ious[0])
     assert found.area == masks[0].sum()
     assert found.prompt == prompt.kind
+
+
+def test_a_variant_that_cannot_choose_takes_the_single_mask(
+    tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny_sam, "variant", replace(tiny_sam.variant, name="vit_nano"))
+    (found,) = segment_prompts(tiny_sam, IMAGE, [Prompt((Point(10, 40),))])
+    predictor = SamPredictor(tiny_sam)
+    predictor.set_image(IMAGE)
+    _, ious, _ = predictor.predict(np.array([[40, 10]]), np.array([1]), multimask_output=False)
+    assert found.predicted_iou == pytest.approx(ious[0])
 
 
 def test_several_boxes_share_one_encoding(tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch) -> None:
