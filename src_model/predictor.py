@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from numbers import Integral
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -104,6 +107,67 @@ class SamPredictor:
         self.original_size = tuple(original_image_size)
         self.input_size = shape[-2:]
         self.features = self.model.image_encoder(self.model.preprocess(transformed_image))
+        self.is_image_set = True
+
+    def set_embedding(
+        self, embedding: Tensor | NDArray[np.floating], original_size: Sequence[int]
+    ) -> None:
+        """Take an image that was encoded before; nothing is encoded.
+
+        What has to be kept of an image for this is what :meth:`get_image_embedding` returns, and
+        ``original_size``: every mask is then the same to the last bit. A float32 tensor that is
+        where the model is is not copied, so that many images can be prompted in turn, or each
+        have a predictor of its own with the same model, at no cost.
+
+        Parameters
+        ----------
+        embedding : Tensor or array
+            (1, C, h, w) or (C, h, w), of any float type and on any device.
+        original_size : (int, int)
+            (H, W) of the image that it was made from, in pixels, before resizing.
+
+        Raises
+        ------
+        ValueError
+            If the embedding is not one of this model, or the size is not that of an image. The
+            image set before stays.
+
+        Examples
+        --------
+        >>> from src_model import Variant, build_sam
+        >>> sam = build_sam(Variant(image_size=64, depth=2, embed_dim=32, num_heads=2, out_chans=32,
+        ...                         global_attn_indexes=(1,)))
+        >>> first, later = SamPredictor(sam), SamPredictor(sam)
+        >>> first.set_image(np.zeros((40, 60, 3), np.uint8))
+        >>> later.set_embedding(first.get_image_embedding(), first.original_size)
+        >>> masks, _, _ = later.predict(np.array([[30, 20]]), np.array([1]))
+        >>> masks.shape
+        (3, 40, 60)
+        """
+        if not isinstance(embedding, Tensor):
+            # Torch shares an array's memory, which read-only ones do not allow.
+            embedding = torch.as_tensor(np.require(embedding, requirements="W"))
+        variant = self.model.variant
+        expected = (variant.out_chans, variant.grid_size, variant.grid_size)
+        shape = tuple(embedding.shape)
+        if shape not in (expected, (1, *expected)) or not embedding.is_floating_point():
+            raise ValueError(
+                f"The embedding must have shape {(1, *expected)} or {expected} and a float type "
+                f"for this model, not {shape} {embedding.dtype}: use the model that made it."
+            )
+        size = tuple(original_size)
+        if len(size) != 2 or not all(isinstance(side, Integral) and side > 0 for side in size):
+            raise ValueError(
+                "original_size must be the height and width of the image in pixels, each 1 or "
+                f"more, not {size}."
+            )
+        features = embedding.detach().to(self.device, torch.float32)
+        self.reset_image()
+        self.original_size = (int(size[0]), int(size[1]))
+        self.input_size = self.transform.get_preprocess_shape(
+            *self.original_size, self.transform.target_length
+        )
+        self.features = features.reshape(1, *expected)
         self.is_image_set = True
 
     def predict(
@@ -210,6 +274,8 @@ class SamPredictor:
 
     def get_image_embedding(self) -> Tensor:
         """Return the embedding of the image set, float32 (1, C, h, w).
+
+        With ``original_size`` it is all that :meth:`set_embedding` needs.
 
         Raises
         ------

@@ -173,6 +173,63 @@ def test_predicting_without_an_image_is_an_error(sam: Sam) -> None:
         predictor.get_image_embedding()
 
 
+@pytest.mark.parametrize("shape", [(80, 100), (300, 7), (1, 1), (128, 128)])
+def test_an_embedding_computed_before_gives_the_same_masks(
+    sam: Sam, shape: tuple[int, int]
+) -> None:
+    predictor, later = SamPredictor(sam), SamPredictor(sam)
+    predictor.set_image(made_image(*shape))
+    embedding, size = predictor.get_image_embedding(), predictor.original_size
+    prompts = {"point_coords": np.array([[2.0, 5.0]]), "point_labels": np.array([1])}
+    box = np.array([0.0, 0.0, 6.0, 60.0])
+    expected = predictor.predict(**prompts, box=box, return_logits=True)
+    read_only = embedding[0].numpy().copy()
+    read_only.flags.writeable = False
+    for given in (embedding, embedding[0], read_only, embedding.double()):
+        later.set_image(made_image(20, 30))  # of which nothing must stay
+        later.set_embedding(given, list(size))
+        assert (later.is_image_set, later.original_size) == (True, size)
+        assert later.input_size == predictor.input_size
+        for one, other in zip(
+            later.predict(**prompts, box=box, return_logits=True), expected, strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_setting_an_embedding_copies_nothing(predictor: SamPredictor, sam: Sam) -> None:
+    embedding = predictor.get_image_embedding()
+    other = SamPredictor(sam)
+    for given in (embedding, embedding[0]):
+        other.set_embedding(given, predictor.original_size)
+        assert other.get_image_embedding().data_ptr() == embedding.data_ptr()
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "size", "sentence"),
+    [
+        ((1, 32, 8, 4), torch.float32, (80, 100), r"\(1, 32, 8, 4\).*the model that made it"),
+        ((2, 32, 8, 8), torch.float32, (80, 100), r"\(32, 8, 8\)"),
+        ((16, 8, 8), torch.float32, (80, 100), r"\(16, 8, 8\)"),
+        ((32, 8, 8), torch.int64, (80, 100), "float type"),
+        ((32, 8, 8), torch.float32, (80,), "height and width"),
+        ((32, 8, 8), torch.float32, (80.0, 100.0), "height and width"),
+        ((32, 8, 8), torch.float32, (80, 0), "height and width"),
+        ((32, 8, 8), torch.float32, (80, 100, 3), "height and width"),
+    ],
+)
+def test_bad_embeddings_are_named(
+    predictor: SamPredictor,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    size: tuple,
+    sentence: str,
+) -> None:
+    before = predictor.get_image_embedding()
+    with pytest.raises(ValueError, match=sentence):
+        predictor.set_embedding(torch.zeros(shape, dtype=dtype), size)
+    assert predictor.get_image_embedding() is before
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
