@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from napari_sam import __version__
 from napari_sam.cli_evaluation import add_evaluate
+from napari_sam.cli_tiles import add_encode, add_info, add_verify
 from napari_sam.cli_training import add_train, given_settings
 from napari_sam.errors import InputError
 from napari_sam.segment.prompts import Box, Point
@@ -28,6 +29,8 @@ commands:
   segment   outline objects in an image
   train     teach a model from images whose objects are outlined
   evaluate  measure a model on images whose objects are known
+  encode    prepare a large image, tile by tile, so that prompts are answered at once
+  info      tell what has been prepared;  verify: read all of it, mend what is damaged
   demo      see it work on a bundled picture
   models    list the models: sizes, licences, what is on disk
 """
@@ -115,6 +118,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     add_train(commands)
     add_evaluate(commands)
+    for add in (add_encode, add_info, add_verify):
+        add(commands)
     commands.add_parser("models", description=_MODELS)
     return parser
 
@@ -246,7 +251,7 @@ def _attach_negative(arguments: Sequence[str]) -> list[str]:
     """Join "--point -3,5" to "--point=-3,5", which argparse would take for two options."""
     joined: list[str] = []
     for argument in arguments:
-        if joined and joined[-1] in ("--point", "--box") and re.match(r"-[\d.]", argument):
+        if joined and joined[-1] in ("--point", "--box", "--roi") and re.match(r"-[\d.]", argument):
             joined[-1] += f"={argument}"
         else:
             joined.append(argument)
@@ -296,7 +301,9 @@ def _dispatch(options: argparse.Namespace) -> None:
         return
     # tifffile logs what it also raises; with a handler, logging does not print it.
     logging.getLogger("tifffile").addHandler(logging.NullHandler())
-    if options.command == "demo":
+    if options.command in ("encode", "info", "verify"):
+        options.run(options)
+    elif options.command == "demo":
         from napari_sam.commands import demo
 
         demo.run(options.output)

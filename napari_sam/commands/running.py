@@ -1,10 +1,12 @@
 """What the commands share: telling how far things are, and what was found."""
 
 import math
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 
 from tqdm import tqdm
 
@@ -56,6 +58,32 @@ def _progress_lines(unit: str) -> Callable[[int, int], None]:
         print(f"{done} of {total} {unit}, about {minutes} min left", file=sys.stderr)
 
     return update
+
+
+@contextmanager
+def stopping() -> Iterator[Callable[[], bool]]:
+    """Let ctrl-C or SIGTERM end the work after the current step; a second ctrl-C ends it at once.
+
+    Yields
+    ------
+    callable
+        Tells whether one of them came.
+    """
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        # A second SIGTERM is no impatience: `timeout` sends one to the process, one to its group.
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def describe(objects: Sequence[SegmentedObject]) -> str:

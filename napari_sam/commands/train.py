@@ -1,14 +1,13 @@
 """`napari-sam train`: teach a model from a folder of images and labels."""
 
-import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from napari_sam.commands.running import stopping
 from napari_sam.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def run(
     leads = process_rank()[0] == 0
     start = fit_encoder if settings.method in ("mae", "distill") else run_training
     try:
-        with _stopping() as should_stop, _shown(settings.training.steps, leads) as show:
+        with stopping() as should_stop, _shown(settings.training.steps, leads) as show:
             warn = tqdm.write if leads else _say_nothing
             control = Control(show, should_stop, warn)
             weights = start(settings, target, control, resume=resume, device=device)
@@ -83,26 +82,6 @@ def run(
 
 def _say_nothing(text: str) -> None:
     """Leave it to the leading process."""
-
-
-@contextmanager
-def _stopping() -> "Iterator[Callable[[], bool]]":
-    """Let ctrl-C or SIGTERM end the run after the current step; a second ctrl-C ends it at once."""
-    asked = False
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        # A second SIGTERM is no impatience: `timeout` sends one to the process, one to its group.
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked = True
-
-    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -1,0 +1,132 @@
+"""`napari-sam info` and `verify`: what is in a store of embeddings, and whether it is whole."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_sam.commands.encode import encode_shown, open_like, refuse_failures, size_said
+from napari_sam.commands.running import progress_bar
+from napari_sam.errors import InputError
+from napari_sam.loading import check_model, load
+
+if TYPE_CHECKING:
+    from napari_sam.tiles.geometry import TileId
+    from napari_sam.tiles.store import EmbeddingStore
+    from src_model.loading import Precision
+
+_SHOWN = 20
+
+
+def info(where: str) -> None:
+    """Print what a store was made from, and how many of its tiles are in which state.
+
+    Parameters
+    ----------
+    where : str
+        Folder, .zip file or URL.
+
+    Raises
+    ------
+    InputError
+        If there is no store, or it cannot be read.
+    """
+    from napari_sam.scene import Normalisation
+    from napari_sam.tiles.store import EmbeddingStore
+    from napari_sam.tiles.store_errors import called
+
+    store = EmbeddingStore.open(where)
+    scene, model, geometry = store.scene, store.model, store.geometry
+    by = " × ".join
+    place = "".join(
+        f", {axis.lower()} = {index}"
+        for axis, index in (("T", scene.t), ("Z", scene.z))
+        if axis in scene.axes
+    )
+    print(f"image   {scene.name}, {by(map(str, scene.shape))} pixels{place}")
+    stretch = Normalisation.from_dict(scene.normalisation).describe()
+    print(f"        channels {', '.join(scene.channels)}; {stretch}")
+    print(
+        f"model   {model.variant.get('name')}, hash {model.hash[:8]}; embeddings "
+        f"{by(map(str, model.embedding_shape))}, {store.layout.dtype}"
+    )
+    print(f"tiles   {geometry.tile} pixels with a halo of {geometry.halo}")
+    print()
+    print("level     tiles      done     empty    failed   missing")
+    for level in store.levels:
+        missing, done, empty, failed = np.bincount(store.states(level).ravel(), minlength=4)
+        total = missing + done + empty + failed
+        print(f"{level:5}{total:10}{done:10}{empty:10}{failed:10}{missing:10}")
+    print()
+    failures = store.failures()
+    for failure in failures[:_SHOWN]:
+        print(f"{called(failure.tile)} failed: {failure.reason}")
+    if len(failures) > _SHOWN:
+        print(f"... and {len(failures) - _SHOWN} more")
+    print(f"{size_said(store.size_on_disk())} in {where}")
+
+
+def verify(
+    where: str,
+    *,
+    repair: str | None,
+    model_name: str,
+    device: str,
+    precision: "Precision",
+) -> None:
+    """Read every embedding of a store, and encode damaged ones again if asked to.
+
+    Parameters
+    ----------
+    where : str
+        Folder, .zip file or URL.
+    repair : str or None
+        The image; None only tells.
+    model_name, device, precision : str
+        What to repair with, as `src_model.load_model` takes them.
+
+    Raises
+    ------
+    InputError
+        If the store cannot be read, embeddings are damaged and stay so, or image or model are
+        others than the store's.
+    """
+    from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
+
+    store = EmbeddingStore.open(where)
+    scene = sam = None
+    if repair is not None:
+        check_model(model_name, device, precision)
+        scene = open_like(store, repair)
+        sam = load(model_name, device, precision)
+        store.check(scene=SceneInfo.of(scene), model=ModelInfo.of(sam))
+    with progress_bar("tiles read") as show:
+        damaged = store.verify(show)
+    print(_verdict(store, damaged))
+    if not damaged:
+        return
+    if scene is None or sam is None:
+        raise InputError(
+            f"{len(damaged)} of the embeddings in {where} were damaged and count as missing now: "
+            f"encode them again with 'napari-sam encode IMAGE -o {where} --resume'."
+        )
+    summary = encode_shown(scene, sam, store, only=damaged)
+    print(f"{summary.done} encoded again")
+    if summary.left:
+        raise InputError(
+            f"{summary.left} damaged tiles are not encoded again yet, because it was stopped: go "
+            f"on with 'napari-sam encode {repair} -o {where} --resume'."
+        )
+    refuse_failures(summary, f"try 'napari-sam encode {repair} -o {where} --resume --retry-failed'")
+
+
+def _verdict(store: "EmbeddingStore", damaged: Sequence["TileId"]) -> str:
+    """Say what was read, and list what was damaged."""
+    from napari_sam.tiles.store_errors import called
+
+    whole = store.progress().done
+    lines = [f"{whole + len(damaged)} embeddings read, {len(damaged)} damaged"]
+    lines += [f"  {called(tile)}" for tile in damaged[:_SHOWN]]
+    if len(damaged) > _SHOWN:
+        lines.append(f"  ... and {len(damaged) - _SHOWN} more")
+    return "\n".join(lines)

@@ -1,0 +1,442 @@
+"""Encoding tiles into a store: exact, resumable, ordered, bounded."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from zarr.core.buffer import Buffer
+from zarr.storage import LocalStore, MemoryStore
+
+from napari_sam.errors import InputError
+from napari_sam.scene import Scene, open_scene
+from napari_sam.tiles import encoding, frames, order
+from napari_sam.tiles.encoding import EncodingProgress, encode
+from napari_sam.tiles.geometry import TileGeometry, TileId
+from napari_sam.tiles.order import TileQueue
+from napari_sam.tiles.planning import plan
+from napari_sam.tiles.regions import Region
+from napari_sam.tiles.store import (
+    EmbeddingStore,
+    ModelInfo,
+    SceneInfo,
+    State,
+    StoreMismatch,
+    StoreUnusable,
+)
+from src_model import Sam, SamPredictor
+
+PIXELS = np.random.default_rng(4).integers(0, 256, (150, 200, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return open_scene(PIXELS.copy())
+
+
+def make_store(
+    scene: Scene, sam: Sam, where: Any = None, tile: int = 64, **options: Any
+) -> EmbeddingStore:
+    geometry = TileGeometry(scene.shape, tile=tile, halo=8)
+    return EmbeddingStore.create(
+        MemoryStore() if where is None else where,
+        SceneInfo.of(scene),
+        ModelInfo.of(sam),
+        geometry,
+        **options,
+    )
+
+
+def all_tiles(store: EmbeddingStore) -> list[TileId]:
+    return [tile for level in store.levels for tile in store.geometry.tiles(level)]
+
+
+def chunks(folder: Path) -> dict[str, bytes]:
+    """All files but the journal, whose ids are by chance."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and "journal" not in path.parts
+    }
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[TileId]:
+    """Return a list to which every tile that is read is added."""
+    read: list[TileId] = []
+
+    def reading(scene: Scene, geometry: TileGeometry, tile: TileId, size: int) -> Any:
+        read.append(tile)
+        return frames.read_frame(scene, geometry, tile, size)
+
+    monkeypatch.setattr(encoding, "read_frame", reading)
+    return read
+
+
+@pytest.mark.parametrize("tile", [64, 40, 100])
+def test_embeddings_are_those_of_the_predictor(scene: Scene, tiny_sam: Sam, tile: int) -> None:
+    store = make_store(scene, tiny_sam, tile=tile)
+    summary = encode(scene, tiny_sam, store)
+    assert store.progress().done == summary.done == len(all_tiles(store))
+    assert summary.rounding_error < 2**-11
+    predictor = SamPredictor(tiny_sam)
+    for one in all_tiles(store):
+        window = store.geometry.window(one)
+        predictor.set_image(scene.read_rgb(one.level, window.rows, window.cols))
+        expected = predictor.get_image_embedding()[0].half().float().numpy()
+        np.testing.assert_array_equal(store.read(one), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (20, 30)])
+def test_narrow_scenes(shape: tuple[int, int], tiny_sam: Sam) -> None:
+    scene = open_scene(np.arange(np.prod(shape), dtype=np.uint16).reshape(shape))
+    store = make_store(scene, tiny_sam)
+    encode(scene, tiny_sam, store)
+    assert store.progress().missing == 0
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_interrupted_and_resumed_is_the_same_to_the_byte(
+    scene: Scene, tiny_sam: Sam, tmp_path: Path, sharded: bool
+) -> None:
+    options = {"shard_above": 4 if sharded else 999, "shard": 2}
+    whole = make_store(scene, tiny_sam, tmp_path / "whole", **options)
+    encode(scene, tiny_sam, whole)
+    stopped = make_store(scene, tiny_sam, tmp_path / "stopped", **options)
+    done, parts = 0, 0
+    while True:
+        steps = iter([False] * 4)
+        summary = encode(scene, tiny_sam, stopped, should_stop=lambda left=steps: next(left, True))
+        done, parts = done + summary.done, parts + 1
+        if not summary.left:
+            break
+        stopped = EmbeddingStore.open(tmp_path / "stopped")
+        assert stopped.progress().missing == summary.left
+    assert parts > 3
+    assert done == whole.progress().done
+    assert chunks(tmp_path / "whole") == chunks(tmp_path / "stopped")
+
+
+def test_stopping_finishes_the_tile_in_hand(scene: Scene, tiny_sam: Sam) -> None:
+    store = make_store(scene, tiny_sam)
+    reports: list[EncodingProgress] = []
+    summary = encode(
+        scene, tiny_sam, store, on_progress=reports.append, should_stop=lambda: len(reports) >= 3
+    )
+    assert 3 <= summary.done <= 6
+    assert store.progress().done == summary.done
+    assert summary.left == len(all_tiles(store)) - summary.done
+    never = encode(scene, tiny_sam, store, should_stop=lambda: True)
+    assert (never.done, never.left) == (0, summary.left)
+
+
+def test_what_is_there_is_not_done_again(
+    scene: Scene, tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(scene, tiny_sam)
+    encode(scene, tiny_sam, store)
+    read = count_calls(monkeypatch)
+    assert encode(scene, tiny_sam, store).done == 0
+    assert read == []
+    store.mark_missing(TileId(0, 1, 1), "a test")
+    assert encode(scene, tiny_sam, store).done == 1
+    assert read == [TileId(0, 1, 1)]
+
+
+def test_progress_counts_and_estimates(scene: Scene, tiny_sam: Sam) -> None:
+    store = make_store(scene, tiny_sam)
+    reports: list[EncodingProgress] = []
+    encode(scene, tiny_sam, store, on_progress=reports.append)
+    assert [report.settled for report in reports] == list(range(1, len(all_tiles(store)) + 1))
+    assert {report.total for report in reports} == {len(all_tiles(store))}
+    assert reports[0].seconds_left is None
+    assert all(report.seconds_left is not None for report in reports[1:])
+    assert reports[-1].seconds_left == 0
+
+
+def test_empty_tiles_are_marked_with_why(tiny_sam: Sam) -> None:
+    pixels = PIXELS.copy()
+    pixels[:90, :90] = 7
+    pixels[:90, 110:] = 0
+    scene = open_scene(pixels, nodata=0)
+    store = make_store(scene, tiny_sam)
+    summary = encode(scene, tiny_sam, store)
+    empty = 0
+    for tile in all_tiles(store):
+        window = store.geometry.window(tile)
+        is_empty = scene.is_empty(tile.level, window.rows, window.cols)
+        assert (store.state(tile) is State.EMPTY) == is_empty
+        empty += is_empty
+    assert summary.empty == empty >= 2
+    assert store.why_empty(TileId(0, 0, 0)) == "constant"
+    assert store.why_empty(TileId(0, 0, 3)) == "no data"
+
+
+def test_levels_and_region_of_interest(
+    scene: Scene, tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(scene, tiny_sam)
+    read = count_calls(monkeypatch)
+    encode(scene, tiny_sam, store, levels=[0], roi=Region(0, 0, 10, 60))
+    assert sorted(read) == [TileId(0, 0, 0), TileId(0, 0, 1)]
+    read.clear()
+    encode(scene, tiny_sam, store, roi=np.array([[True, False]]))
+    assert sorted(read) == sorted(
+        tile
+        for tile in all_tiles(store)
+        if store.geometry.core(tile).col0 << tile.level < 100
+        and tile not in (TileId(0, 0, 0), TileId(0, 0, 1))
+    )
+    read.clear()
+    encode(scene, tiny_sam, store, only=[TileId(0, 2, 3)])
+    assert read == [TileId(0, 2, 3)]
+
+
+def test_the_coarsest_level_comes_first(
+    scene: Scene, tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "_READERS", 1)
+    store = make_store(scene, tiny_sam)
+    read = count_calls(monkeypatch)
+    encode(scene, tiny_sam, store)
+    assert read == sorted(read, key=lambda tile: (-tile.level, tile.row, tile.col))
+
+
+def test_priority_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = 0.0
+    monkeypatch.setattr(order.time, "monotonic", lambda: seconds)
+    looked_at = 3
+    tiles = [TileId(0, 0, col) for col in range(8)]
+    queue = TileQueue(tiles, lambda tile: -abs(tile.col - looked_at))
+    assert [queue.take().col for _ in range(3)] == [3, 2, 4]
+    looked_at = 7
+    assert queue.take().col == 1  # not asked again so soon
+    seconds = 5.0
+    queue.try_again(tiles[3])
+    assert [queue.take().col for _ in range(len(queue))] == [7, 6, 5, 0, 3]
+
+
+def test_encoding_follows_the_priority(
+    scene: Scene, tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "_READERS", 1)
+    store = make_store(scene, tiny_sam)
+    read = count_calls(monkeypatch)
+
+    def urgency(tile: TileId) -> float:
+        return -10 * tile.level + tile.row + 0.1 * tile.col
+
+    encode(scene, tiny_sam, store, priority=urgency)
+    assert read == sorted(all_tiles(store), key=urgency, reverse=True)
+
+
+@pytest.mark.parametrize("where", ["reading", "encoding"])
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_tile_is_tried_three_times(
+    scene: Scene, tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch, where: str, times: int
+) -> None:
+    store = make_store(scene, tiny_sam)
+    bad, left = TileId(0, 1, 2), [True] * times
+    frame = frames.read_frame(scene, store.geometry, bad, 64)
+
+    def reading(scene: Scene, geometry: TileGeometry, tile: TileId, size: int) -> Any:
+        if where == "reading" and tile == bad and left:
+            left.pop()
+            raise OSError("the network is away\nor so")
+        return frames.read_frame(scene, geometry, tile, size)
+
+    def encoding_(sam: Sam, given: list[np.ndarray]) -> torch.Tensor:
+        if where == "encoding" and left and any(np.array_equal(frame, one) for one in given):
+            left.pop()
+            raise RuntimeError("the network is away\nor so")
+        return frames.embed(sam, given)
+
+    monkeypatch.setattr(encoding, "read_frame", reading)
+    monkeypatch.setattr(encoding, "embed", encoding_)
+    summary = encode(scene, tiny_sam, store)
+    assert left == []
+    if times == 2:
+        assert summary.failed == ()
+        assert store.progress().done == len(all_tiles(store))
+        return
+    (failure,) = summary.failed
+    assert (failure.tile, failure.reason, failure.times) == (bad, "the network is away", 3)
+    assert [known.tile for known in store.failures()] == [bad]
+    assert store.progress().missing == 0
+    assert encode(scene, tiny_sam, store).done == 0
+    assert encode(scene, tiny_sam, store, retry_failed=True).done == 1
+    assert store.failures() == []
+
+
+def test_what_the_store_refuses_fails(
+    scene: Scene, tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encoding_(sam: Sam, given: list[np.ndarray]) -> torch.Tensor:
+        return frames.embed(sam, given) * float("nan")
+
+    monkeypatch.setattr(encoding, "embed", encoding_)
+    store = make_store(scene, tiny_sam)
+    summary = encode(scene, tiny_sam, store, levels=[2])
+    assert [failure.tile.level for failure in summary.failed] == [2]
+    assert "not finite" in summary.failed[0].reason
+
+
+@pytest.mark.parametrize("kind", [MemoryError, torch.cuda.OutOfMemoryError])
+def test_the_batch_is_halved_when_memory_runs_out(
+    scene: Scene, tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    tried: list[int] = []
+
+    def encoding_(sam: Sam, given: list[np.ndarray]) -> torch.Tensor:
+        tried.append(len(given))
+        if len(given) > 2:
+            raise kind("out of memory")
+        return frames.embed(sam, given)
+
+    monkeypatch.setattr(encoding, "embed", encoding_)
+    store = make_store(scene, tiny_sam)
+    summary = encode(scene, tiny_sam, store, batch=8)
+    assert (summary.failed, store.progress().missing) == ((), 0)
+    assert tried[:3] == [8, 4, 2]
+    assert set(tried[3:]) == {2}
+
+
+def test_one_bad_tile_of_a_batch_fails_alone(
+    scene: Scene, tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(scene, tiny_sam)
+    bad = TileId(0, 1, 2)
+    frame = frames.read_frame(scene, store.geometry, bad, 64)
+
+    def encoding_(sam: Sam, given: list[np.ndarray]) -> torch.Tensor:
+        if any(np.array_equal(frame, one) for one in given):
+            raise RuntimeError("no")
+        return frames.embed(sam, given)
+
+    monkeypatch.setattr(encoding, "embed", encoding_)
+    summary = encode(scene, tiny_sam, store, batch=4)
+    assert [failure.tile for failure in summary.failed] == [bad]
+    assert store.progress().done == len(all_tiles(store)) - 1
+
+
+class FullDisk(LocalStore):
+    """A disk that is full after some embeddings."""
+
+    left = 5
+
+    async def set(self, key: str, value: Buffer) -> None:
+        if "/c." in key:
+            type(self).left -= 1
+            if type(self).left < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        await super().set(key, value)
+
+
+def test_a_full_disk_stops_at_once_and_is_resumed(
+    scene: Scene, tiny_sam: Sam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FullDisk, "left", 5)
+    store = make_store(scene, tiny_sam, FullDisk(tmp_path / "store"))
+    read = count_calls(monkeypatch)
+    with pytest.raises(StoreUnusable, match="make room on that disk"):
+        encode(scene, tiny_sam, store)
+    assert len(read) < 5 + 10
+    assert threading.active_count() < 20
+    again = EmbeddingStore.open(tmp_path / "store")
+    assert again.progress().done == 5
+    assert again.failures() == []
+    encode(scene, tiny_sam, again)
+    whole = make_store(scene, tiny_sam, tmp_path / "whole")
+    encode(scene, tiny_sam, whole)
+    assert chunks(tmp_path / "store") == chunks(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_few_tiles_are_in_memory(
+    tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (500, 500), dtype=np.uint8)
+    scene = open_scene(pixels)
+    store = make_store(scene, tiny_sam)
+    lock, in_flight, most = threading.Lock(), 0, 0
+    write = store.write
+
+    def count(by: int) -> None:
+        nonlocal in_flight, most
+        with lock:
+            in_flight += by
+            most = max(most, in_flight)
+
+    def reading(scene: Scene, geometry: TileGeometry, tile: TileId, size: int) -> Any:
+        count(1)
+        return frames.read_frame(scene, geometry, tile, size)
+
+    def writing(tile: TileId, embedding: torch.Tensor) -> float:
+        time.sleep(0.005)  # so that the encoder is never waited for
+        error = write(tile, embedding)
+        count(-1)
+        return error
+
+    monkeypatch.setattr(encoding, "read_frame", reading)
+    monkeypatch.setattr(store, "write", writing)
+    encode(scene, tiny_sam, store, batch=batch)
+    assert store.progress().done > 100
+    assert batch < most <= 3 * batch + 5
+
+
+def test_plan(scene: Scene, tiny_sam: Sam, tmp_path: Path) -> None:
+    store = make_store(scene, tiny_sam, tmp_path / "store")
+    before = sorted(tmp_path.rglob("*"))
+    planned = plan(scene, store, tiny_sam)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert planned.to_do == len(all_tiles(store))
+    assert planned.levels == plan(scene, store.geometry).levels
+    assert planned.seconds is not None
+    assert planned.seconds > 0
+    empty_size = store.size_on_disk()
+    encode(scene, tiny_sam, store, roi=Region(0, 0, 60, 60))
+    after = plan(scene, store)
+    assert after.to_do == planned.to_do - store.progress().done
+    assert after.levels[0].done == 4
+    encode(scene, tiny_sam, store)
+    assert planned.bytes == pytest.approx(store.size_on_disk() - empty_size, rel=0.2)
+    assert plan(scene, store).to_do == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"levels": [9]}, "Level 9 cannot be encoded: choose of the levels 0, 1, 2"),
+        ({"levels": []}, "Level none"),
+        ({"roi": Region(900, 0, 901, 9)}, "shares no area"),
+        ({"batch": 0}, "0 tiles"),
+    ],
+)
+def test_bad_choices(scene: Scene, tiny_sam: Sam, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        encode(scene, tiny_sam, make_store(scene, tiny_sam), **options)
+
+
+def test_another_scene_or_model_is_refused(scene: Scene, tiny_sam: Sam) -> None:
+    store = make_store(scene, tiny_sam)
+    with pytest.raises(StoreMismatch, match="other pixels"):
+        encode(open_scene(PIXELS[::-1].copy()), tiny_sam, store)
+    other = Sam(replace(tiny_sam.variant, name="other")).eval()
+    with pytest.raises(StoreMismatch, match="another model"):
+        encode(scene, other, store)
+
+
+def test_an_error_of_the_caller_ends_the_threads(scene: Scene, tiny_sam: Sam) -> None:
+    def stop_at_once(progress: EncodingProgress) -> None:
+        raise KeyboardInterrupt
+
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        encode(scene, tiny_sam, make_store(scene, tiny_sam), on_progress=stop_at_once)
+    assert threading.active_count() <= before + 1  # zarr's own may have begun
