@@ -17,7 +17,7 @@ import tifffile
 
 from napari_sam.cli import main
 from napari_sam.commands import encode as command
-from napari_sam.tiles import encoding, frames
+from napari_sam.tiles import frames, pipeline
 from napari_sam.tiles.geometry import TileGeometry, TileId
 from napari_sam.tiles.store import EmbeddingStore, State
 
@@ -144,7 +144,7 @@ def test_a_signal_finishes_the_tile_and_says_how_to_go_on(
             os.kill(os.getpid(), number)
         return frames.embed(*given)
 
-    monkeypatch.setattr(encoding, "embed", embed)
+    monkeypatch.setattr(pipeline, "embed", embed)
     store = tmp_path / "the store"
     assert encode(store, "--levels", "0,1", "--roi", "0,0,200,200") == 0
     out = capsys.readouterr().out
@@ -167,7 +167,7 @@ def test_failed_tiles_are_listed_and_repeated(
             raise OSError("it rains")
         return frames.read_frame(scene, geometry, tile, size)
 
-    monkeypatch.setattr(encoding, "read_frame", reading)
+    monkeypatch.setattr(pipeline, "read_frame", reading)
     store = tmp_path / "store"
     assert encode(store) == 2
     out, err = capsys.readouterr()

@@ -17,7 +17,7 @@ from zarr.storage import LocalStore, MemoryStore
 
 from napari_sam.errors import InputError
 from napari_sam.scene import Scene, open_scene
-from napari_sam.tiles import encoding, frames, order
+from napari_sam.tiles import frames, order, pipeline
 from napari_sam.tiles.encoding import EncodingProgress, encode
 from napari_sam.tiles.geometry import TileGeometry, TileId
 from napari_sam.tiles.order import TileQueue
@@ -75,7 +75,7 @@ def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[TileId]:
         read.append(tile)
         return frames.read_frame(scene, geometry, tile, size)
 
-    monkeypatch.setattr(encoding, "read_frame", reading)
+    monkeypatch.setattr(pipeline, "read_frame", reading)
     return read
 
 
@@ -201,7 +201,7 @@ def test_levels_and_region_of_interest(
 def test_the_coarsest_level_comes_first(
     scene: Scene, tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "_READERS", 1)
+    monkeypatch.setattr(pipeline, "_READERS", 1)
     store = make_store(scene, tiny_sam)
     read = count_calls(monkeypatch)
     encode(scene, tiny_sam, store)
@@ -225,7 +225,7 @@ def test_priority_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_encoding_follows_the_priority(
     scene: Scene, tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "_READERS", 1)
+    monkeypatch.setattr(pipeline, "_READERS", 1)
     store = make_store(scene, tiny_sam)
     read = count_calls(monkeypatch)
 
@@ -257,8 +257,8 @@ def test_a_tile_is_tried_three_times(
             raise RuntimeError("the network is away\nor so")
         return frames.embed(sam, given)
 
-    monkeypatch.setattr(encoding, "read_frame", reading)
-    monkeypatch.setattr(encoding, "embed", encoding_)
+    monkeypatch.setattr(pipeline, "read_frame", reading)
+    monkeypatch.setattr(pipeline, "embed", encoding_)
     summary = encode(scene, tiny_sam, store)
     assert left == []
     if times == 2:
@@ -280,7 +280,7 @@ def test_what_the_store_refuses_fails(
     def encoding_(sam: Sam, given: list[np.ndarray]) -> torch.Tensor:
         return frames.embed(sam, given) * float("nan")
 
-    monkeypatch.setattr(encoding, "embed", encoding_)
+    monkeypatch.setattr(pipeline, "embed", encoding_)
     store = make_store(scene, tiny_sam)
     summary = encode(scene, tiny_sam, store, levels=[2])
     assert [failure.tile.level for failure in summary.failed] == [2]
@@ -299,7 +299,7 @@ def test_the_batch_is_halved_when_memory_runs_out(
             raise kind("out of memory")
         return frames.embed(sam, given)
 
-    monkeypatch.setattr(encoding, "embed", encoding_)
+    monkeypatch.setattr(pipeline, "embed", encoding_)
     store = make_store(scene, tiny_sam)
     summary = encode(scene, tiny_sam, store, batch=8)
     assert (summary.failed, store.progress().missing) == ((), 0)
@@ -319,7 +319,7 @@ def test_one_bad_tile_of_a_batch_fails_alone(
             raise RuntimeError("no")
         return frames.embed(sam, given)
 
-    monkeypatch.setattr(encoding, "embed", encoding_)
+    monkeypatch.setattr(pipeline, "embed", encoding_)
     summary = encode(scene, tiny_sam, store, batch=4)
     assert [failure.tile for failure in summary.failed] == [bad]
     assert store.progress().done == len(all_tiles(store)) - 1
@@ -383,7 +383,7 @@ def test_few_tiles_are_in_memory(
         count(-1)
         return error
 
-    monkeypatch.setattr(encoding, "read_frame", reading)
+    monkeypatch.setattr(pipeline, "read_frame", reading)
     monkeypatch.setattr(store, "write", writing)
     encode(scene, tiny_sam, store, batch=batch)
     assert store.progress().done > 100
