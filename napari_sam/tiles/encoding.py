@@ -63,7 +63,8 @@ def encode(
         Takes a TileId and returns a number, larger for sooner; asked again now and then. By
         default the coarsest level comes first, so that the whole scene can soon be worked on.
     on_progress : callable, optional
-        Called with an `EncodingProgress` after every tile, in the calling thread.
+        Called with an `EncodingProgress` for every tile that is settled, in the calling thread:
+        for one that was written while the next was encoded, after that.
     should_stop : callable, optional
         Asked before every tile (or batch); when it returns True the tile in hand is finished.
     batch : int, optional

@@ -125,6 +125,7 @@ class Pipeline:
         self._queue = TileQueue(tiles, priority)
         self._total, self._batch = len(tiles), batch
         self._on_progress, self._should_stop = on_progress, should_stop
+        self._stopped = False
         # Of both kinds there are at most a batch and what the threads have in hand.
         self._reading: deque[tuple[TileId, Future[np.ndarray | Emptiness]]] = deque()
         self._ahead = batch + _READERS
@@ -148,7 +149,7 @@ class Pipeline:
             If the store cannot be written; what is in flight is finished if possible.
         """
         try:
-            while not self._asked_to_stop():
+            while not self._stopped:
                 frames = self._next_frames()
                 if frames:
                     self._encode(frames)
@@ -171,7 +172,9 @@ class Pipeline:
         )
 
     def _asked_to_stop(self) -> bool:
-        return self._should_stop is not None and self._should_stop()
+        if self._should_stop is not None and not self._stopped:
+            self._stopped = self._should_stop()
+        return self._stopped
 
     def _read_ahead(self) -> None:
         size = self._sam.variant.image_size
@@ -181,15 +184,17 @@ class Pipeline:
             self._reading.append((tile, read))
 
     def _next_frames(self) -> list[tuple[TileId, np.ndarray]]:
-        """Return what is to be encoded next: a batch, or less at the end."""
+        """Return what is to be encoded next: a batch, less at the end, nothing when stopped."""
         frames: list[tuple[TileId, np.ndarray]] = []
         while len(frames) < self._batch:
             self._read_ahead()
             if not self._reading:
                 break
-            while not wait([self._reading[0][1]], _LISTEN).done:
-                if self._asked_to_stop():
-                    return []
+            # Asked for every tile: many empty ones may follow each other.
+            if self._asked_to_stop():
+                return []
+            if not wait([self._reading[0][1]], _LISTEN).done:
+                continue
             tile, read = self._reading.popleft()
             try:
                 found = read.result()

@@ -136,6 +136,41 @@ def test_stopping_finishes_the_tile_in_hand(scene: Scene, tiny_sam: Sam) -> None
     assert (never.done, never.left) == (0, summary.left)
 
 
+def test_stopping_among_empty_tiles(tiny_sam: Sam) -> None:
+    scene = open_scene(np.zeros((400, 400), np.uint8))
+    store = make_store(scene, tiny_sam)
+    reports: list[EncodingProgress] = []
+    summary = encode(
+        scene, tiny_sam, store, on_progress=reports.append, should_stop=lambda: len(reports) > 5
+    )
+    assert 5 < summary.empty < 15
+    assert summary.left > 50
+
+
+def test_a_slow_file_does_not_keep_from_stopping(
+    scene: Scene, tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def reading(*given: Any) -> Any:
+        release.wait(20)
+        return frames.read_frame(*given)
+
+    def should_stop() -> bool:
+        # The second time it is asked, nothing has been read yet.
+        if asked.is_set():
+            release.set()
+            return True
+        asked.set()
+        return False
+
+    monkeypatch.setattr(pipeline, "read_frame", reading)
+    began = time.monotonic()
+    summary = encode(scene, tiny_sam, make_store(scene, tiny_sam), should_stop=should_stop)
+    assert summary.done == 0
+    assert time.monotonic() - began < 15
+
+
 def test_what_is_there_is_not_done_again(
     scene: Scene, tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
