@@ -16,10 +16,8 @@ from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from napari_sam.scenes.pyramid import is_valid
-
+from .frames import embed, read_frame
 from .geometry import TileId
-from .regions import Region
 from .rounding import as_float32, rounded, widen
 from .store import EmbeddingStore
 from .store_errors import StoreUnusable, TileDamaged, TileNotThere, called
@@ -143,7 +141,7 @@ class Embeddings:
                 # Another thread may have encoded it while this one waited.
                 embedding = self._find(tile)
                 if embedding is None:
-                    embedding = self._encode(tile, window)
+                    embedding = self._encode(tile)
         predictor = SamPredictor(self._sam)
         predictor.set_embedding(embedding, window.shape)
         return TilePredictor(tile, window, predictor)
@@ -162,25 +160,20 @@ class Embeddings:
             return None
         return self._keep(tile, stored)
 
-    def _encode(self, tile: TileId, window: Region) -> Tensor:
-        """Encode a tile as `SamPredictor` does, and store it."""
+    def _encode(self, tile: TileId) -> Tensor:
+        """Encode a tile as `encode` does, and store it."""
         import torch
 
-        from src_model import SamPredictor
-
         assert self._scene is not None
-        place = tile.level, window.rows, window.cols
-        if self._scene.is_empty(*place):
-            some = is_valid(self._scene.read(*place), self._scene.nodata).any()
+        frame = read_frame(self._scene, self._store.geometry, tile, self._sam.variant.image_size)
+        if isinstance(frame, str):
             with suppress(StoreUnusable):
-                self._store.mark_empty(tile, "constant" if some else "no data")
+                self._store.mark_empty(tile, frame)
             raise TileNotThere(
                 f"{called(tile)} of {self._scene.name} is empty and has no embedding: prompt where "
                 f"something is to be seen."
             )
-        predictor = SamPredictor(self._sam)
-        predictor.set_image(self._scene.read_rgb(*place))
-        values = as_float32(predictor.get_image_embedding()[0])
+        values = as_float32(embed(self._sam, [frame])[0])
         try:
             self._store.write(tile, values)
         except StoreUnusable as error:

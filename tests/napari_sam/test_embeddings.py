@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +19,7 @@ from zarr.storage import MemoryStore
 from napari_sam.errors import InputError
 from napari_sam.scene import Scene, open_scene
 from napari_sam.tiles.embeddings import Embeddings
+from napari_sam.tiles.frames import embed
 from napari_sam.tiles.geometry import TileGeometry, TileId
 from napari_sam.tiles.regions import Region
 from napari_sam.tiles.rounding import HalfType
@@ -46,15 +47,14 @@ def scene() -> Scene:
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """Record the shape of every image that is encoded."""
+    """Record the shape of every tile that is encoded."""
     shapes: list[tuple[int, ...]] = []
-    set_image = SamPredictor.set_image
 
-    def recording(self: SamPredictor, image: np.ndarray, image_format: str = "RGB") -> None:
-        shapes.append(image.shape)
-        set_image(self, image, image_format)
+    def recording(sam: Sam, frames: Sequence[np.ndarray]) -> torch.Tensor:
+        shapes.extend(frame.shape for frame in frames)
+        return embed(sam, frames)
 
-    monkeypatch.setattr(SamPredictor, "set_image", recording)
+    monkeypatch.setattr("napari_sam.tiles.embeddings.embed", recording)
     return shapes
 
 
