@@ -103,7 +103,8 @@ def run(
             where, SceneInfo.of(scene), ModelInfo.of(sam), geometry, dtype=dtype or "float16"
         )
     summary = encode_shown(scene, sam, store, levels=levels, roi=roi, retry_failed=retry_failed)
-    print(_done(summary, store, where))
+    failed_before = 0 if retry_failed else sum(level.failed for level in planned.levels)
+    print(_done(summary, failed_before, store, where))
     if summary.left:
         again = ["napari-sam", "encode", image, "-o", where, "--resume", "--model", model_name]
         again += [] if levels is None else ["--levels", ",".join(map(str, levels))]
@@ -236,19 +237,36 @@ def _said(planned: "Plan", geometry: TileGeometry) -> str:
     if planned.bytes is not None and planned.seconds is not None:
         lines.append(
             f"about {size_said(planned.bytes)} and {_time_said(planned.seconds)} at "
-            f"{planned.seconds / max(1, planned.to_do):.2g} s for a tile, measured with one"
+            f"{_time_said(planned.seconds / max(1, planned.to_do))} for a tile, measured with one"
         )
     return "\n".join(lines)
 
 
 def _time_said(seconds: float) -> str:
+    """Say how long something takes.
+
+    Examples
+    --------
+    >>> [_time_said(seconds) for seconds in (3.7e-05, 0.4, 12.3, 180, 25_200)]
+    ['less than 0.01 s', '0.4 s', '12 s', '3 min', '7.0 h']
+    """
+    if seconds < 0.01:
+        return "less than 0.01 s"
     if seconds < 90:
         return f"{seconds:.2g} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _done(summary: "Summary", store: "EmbeddingStore", where: str) -> str:
-    """Say what was done."""
+def _done(summary: "Summary", failed_before: int, store: "EmbeddingStore", where: str) -> str:
+    """Say what was done; `failed_before` counts tiles that failed earlier and were not repeated."""
+    size = f"{where}: {size_said(store.size_on_disk())}"
+    if not (summary.done or summary.empty or summary.failed or summary.left):
+        if not failed_before:
+            return f"all tiles asked for are there already\n{size}"
+        return (
+            f"all tiles asked for are there already, but for {_tiles(failed_before)} that failed "
+            f"before: repeat with --resume --retry-failed\n{size}"
+        )
     parts = [f"{_tiles(summary.done)} encoded"]
     if summary.empty:
         parts.append(f"{summary.empty} empty")
@@ -258,4 +276,4 @@ def _done(summary: "Summary", store: "EmbeddingStore", where: str) -> str:
     if summary.done:
         error = summary.rounding_error
         text += f"; {f'rounded by at most {error:.2g} of a value' if error else 'stored exactly'}"
-    return f"{text}\n{where}: {size_said(store.size_on_disk())}"
+    return f"{text}\n{size}"

@@ -73,6 +73,10 @@ def test_encode_info_verify(
     assert "    0        36        36         0         0         0" in out
     assert main(["verify", str(store)]) == 0
     assert f"{opened.progress().done} embeddings read, 0 damaged" in capsys.readouterr().out
+    assert encode(store, "--resume") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("all tiles asked for are there already\n")
+    assert "encoded" not in out
 
 
 def test_a_dry_run_writes_nothing(
@@ -178,7 +182,10 @@ def test_failed_tiles_are_listed_and_repeated(
     assert "tile 1, 2 of level 0 failed: it rains" in capsys.readouterr().out
     monkeypatch.undo()
     assert encode(store, "--resume") == 0
-    assert "0 tiles encoded" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "but for 1 tile that failed before: repeat with --resume --retry-failed" in out
+    assert encode(store, "--resume", "--levels", "1") == 0
+    assert "all tiles asked for are there already\n" in capsys.readouterr().out
     assert encode(store, "--resume", "--retry-failed") == 0
     assert "1 tile encoded" in capsys.readouterr().out
     assert EmbeddingStore.open(store).failures() == []
@@ -275,7 +282,12 @@ def test_a_store_of_something_else_is_refused(
 
 
 def test_sizes_and_times_are_readable() -> None:
+    assert command._time_said(3.7e-05) == "less than 0.01 s"
     assert command._time_said(0.123) == "0.12 s"
+    assert command._time_said(0.4) == "0.4 s"
+    assert command._time_said(12.34) == "12 s"
+    assert command._time_said(89.9) == "90 s"
+    assert command._time_said(180) == "3 min"
     assert command._time_said(60 * 12) == "12 min"
     assert command._time_said(3600 * 7) == "7.0 h"
 
