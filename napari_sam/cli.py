@@ -14,12 +14,11 @@ from typing import Any, NoReturn
 
 from napari_sam import __version__
 from napari_sam.cli_evaluation import add_evaluate
+from napari_sam.cli_options import add_model
 from napari_sam.cli_tiles import add_encode, add_info, add_verify
-from napari_sam.cli_training import add_train, given_settings
+from napari_sam.cli_training import add_train
 from napari_sam.errors import InputError
 from napari_sam.segment.prompts import Box, Point
-
-DEFAULT_MODEL = "vit_nano"
 
 _OVERVIEW = """\
 Find objects in images with Segment Anything: point at one, draw a box around it,
@@ -120,7 +119,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_evaluate(commands)
     for add in (add_encode, add_info, add_verify):
         add(commands)
-    commands.add_parser("models", description=_MODELS)
+    models = commands.add_parser("models", description=_MODELS)
+    models.set_defaults(run=_run_models)
     return parser
 
 
@@ -131,6 +131,7 @@ def _add_segment(commands: "argparse._SubParsersAction[_Parser]") -> None:
         description=_SEGMENT,
         epilog=_SEGMENT_EXAMPLES,
     )
+    parser.set_defaults(run=_run_segment)
     parser.add_argument("image", metavar="IMAGE", type=Path, help="the image file")
     what = parser.add_argument_group("what to segment")
     what.add_argument(
@@ -152,12 +153,7 @@ def _add_segment(commands: "argparse._SubParsersAction[_Parser]") -> None:
     )
     what.add_argument("--everything", action="store_true", help="find all objects")
     how = parser.add_argument_group("with what, and where to")
-    how.add_argument(
-        "--model",
-        metavar="M",
-        default=DEFAULT_MODEL,
-        help="a name from `napari-sam models`, or a file of weights (default: %(default)s)",
-    )
+    add_model(how)
     how.add_argument(
         "-o",
         "--output",
@@ -170,6 +166,7 @@ def _add_segment(commands: "argparse._SubParsersAction[_Parser]") -> None:
 
 def _add_demo(commands: "argparse._SubParsersAction[_Parser]") -> None:
     parser = commands.add_parser("demo", description=_DEMO)
+    parser.set_defaults(run=_run_demo)
     parser.add_argument(
         "-o",
         "--output",
@@ -281,7 +278,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command is None:
             parser.print_help()
             return 2
-        _dispatch(options)
+        # tifffile logs what it also raises; with a handler, logging does not print it.
+        logging.getLogger("tifffile").addHandler(logging.NullHandler())
+        options.run(options)
     except InputError as error:
         print(f"napari-sam: {error}", file=sys.stderr)
         return 2
@@ -293,56 +292,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _dispatch(options: argparse.Namespace) -> None:
-    if options.command == "models":
-        from napari_sam.commands import models
+def _run_segment(options: argparse.Namespace) -> None:
+    from napari_sam.commands import segment
 
-        models.run()
-        return
-    # tifffile logs what it also raises; with a handler, logging does not print it.
-    logging.getLogger("tifffile").addHandler(logging.NullHandler())
-    if options.command in ("encode", "info", "verify"):
-        options.run(options)
-    elif options.command == "demo":
-        from napari_sam.commands import demo
+    segment.run(
+        options.image,
+        points=options.point,
+        boxes=options.box,
+        everything=options.everything,
+        model_name=options.model,
+        folder=options.output,
+    )
 
-        demo.run(options.output)
-    elif options.command == "train":
-        from napari_sam.commands import train
 
-        train.run(
-            options.config,
-            given_settings(options),
-            folder=options.output,
-            resume=options.resume,
-            device=options.device,
-        )
-    elif options.command == "evaluate":
-        from napari_sam.commands import evaluate
+def _run_demo(options: argparse.Namespace) -> None:
+    from napari_sam.commands import demo
 
-        evaluate.run(
-            options.model,
-            images=options.images,
-            labels=options.labels,
-            output=options.output,
-            objects=options.objects,
-            limit=options.limit,
-            automatic=options.automatic,
-            groups=options.groups,
-            device=options.device,
-            precision=options.precision,
-        )
-    else:
-        from napari_sam.commands import segment
+    demo.run(options.output)
 
-        segment.run(
-            options.image,
-            points=options.point,
-            boxes=options.box,
-            everything=options.everything,
-            model_name=options.model,
-            folder=options.output,
-        )
+
+def _run_models(options: argparse.Namespace) -> None:
+    from napari_sam.commands import models
+
+    models.run()
 
 
 def run() -> NoReturn:

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from napari_sam.cli_options import add_device, add_precision
+
 _EVALUATE = """\
 Measure how well a model outlines objects that are known: mean IoU after 1, 2, 3, 5
 and 8 simulated clicks and with boxes, clicks needed, and whether the model knows how
@@ -34,6 +36,7 @@ def add_evaluate(commands: Any) -> None:
         description=_EVALUATE,
         epilog=_EVALUATE_EXAMPLES,
     )
+    parser.set_defaults(run=_run)
     parser.add_argument(
         "model", metavar="MODEL", help="a name from `napari-sam models`, or a file of weights"
     )
@@ -69,19 +72,31 @@ def add_evaluate(commands: Any) -> None:
         action="store_true",
         help="also find all objects without prompts and score them, which takes longer",
     )
-    how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
-    how.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16", "openvino"),
-        default="auto",
-        help="default: auto, the fastest that this machine has",
-    )
+    add_device(how)
+    add_precision(how)
     how.add_argument(
         "-o",
         "--output",
         metavar="FOLDER",
         type=Path,
         help="folder for the report; created if absent, an earlier report is replaced",
+    )
+
+
+def _run(options: argparse.Namespace) -> None:
+    from napari_sam.commands import evaluate
+
+    evaluate.run(
+        options.model,
+        images=options.images,
+        labels=options.labels,
+        output=options.output,
+        objects=options.objects,
+        limit=options.limit,
+        automatic=options.automatic,
+        groups=options.groups,
+        device=options.device,
+        precision=options.precision,
     )
 
 

@@ -3,9 +3,8 @@
 import argparse
 from typing import Any
 
+from napari_sam.cli_options import add_device, add_model, add_precision
 from napari_sam.tiles.regions import Region
-
-_DEFAULT_MODEL = "vit_nano"
 
 _ENCODE = """\
 Prepare an image of any size: cut it into tiles at every resolution, encode each, and
@@ -110,19 +109,9 @@ def add_verify(commands: Any) -> None:
 
 
 def _add_model(group: Any) -> None:
-    group.add_argument(
-        "--model",
-        metavar="M",
-        default=_DEFAULT_MODEL,
-        help="a name from `napari-sam models`, or a file of weights (default: %(default)s)",
-    )
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
-    group.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16", "openvino"),
-        default="auto",
-        help="default: auto, the fastest that this machine has",
-    )
+    add_model(group)
+    add_device(group)
+    add_precision(group)
 
 
 def parse_levels(text: str) -> tuple[int, ...]:

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from napari_sam.cli_options import add_device
+
 _TRAIN = """\
 Teach a model from images whose objects are outlined, or (mae, distill) from images
 alone. Some of the pictures are held out, and progress is measured on them.
@@ -40,6 +42,7 @@ def add_train(commands: Any) -> None:
         description=_TRAIN,
         epilog=_TRAIN_EXAMPLES,
     )
+    parser.set_defaults(run=_run)
     parser.add_argument("config", metavar="CONFIG.yaml", nargs="?", type=Path, help="settings")
     what = parser.add_argument_group("what to learn from")
     what.add_argument(
@@ -60,7 +63,7 @@ def add_train(commands: Any) -> None:
         "--lora-rank", metavar="N", type=int, help="rank of the additions (default: 8)"
     )
     how.add_argument("--seed", metavar="N", type=int, help="of all randomness (default: 0)")
-    how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    add_device(how)
     run = parser.add_argument_group("the run")
     run.add_argument(
         "-o", "--output", metavar="FOLDER", type=Path, required=True, help="folder of the run"
@@ -86,3 +89,15 @@ def given_settings(options: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that were given as flags; paths start where the command was called."""
     given = {n: getattr(options, n) for n in SETTINGS if getattr(options, n) is not None}
     return {n: str(Path(v).absolute()) if n in _PATHS else v for n, v in given.items()}
+
+
+def _run(options: argparse.Namespace) -> None:
+    from napari_sam.commands import train
+
+    train.run(
+        options.config,
+        given_settings(options),
+        folder=options.output,
+        resume=options.resume,
+        device=options.device,
+    )
