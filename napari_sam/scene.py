@@ -15,7 +15,7 @@ from napari_sam.scenes.fingerprint import fingerprint
 from napari_sam.scenes.georeference import Georeference
 from napari_sam.scenes.normalisation import Normalisation, check_fits, measure
 from napari_sam.scenes.opening import open_source
-from napari_sam.scenes.pyramid import block_means, halved, is_valid
+from napari_sam.scenes.pyramid import block_means, emptiness, halved
 from napari_sam.scenes.sources import PixelSize, Source, colour_names
 
 __all__ = [
@@ -180,10 +180,7 @@ class Scene:
         ValueError, InputError
             As `read`.
         """
-        block = self.read(level, rows, cols)
-        if bool((block == block[:1, :1]).all()):
-            return True
-        return not is_valid(block, self.nodata).any()
+        return emptiness(self.read(level, rows, cols), self.nodata) is not None
 
     def with_level(self, level: int, array: LazyArray) -> "Scene":
         """Return the same Scene with one level taken from an array instead of computed.

@@ -64,7 +64,7 @@ def run(
     InputError
         If something cannot be used, or tiles failed in the end.
     """
-    from napari_sam.tiles.planning import plan
+    from napari_sam.tiles.planning import plan, tiles_to_do
     from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
 
     store = EmbeddingStore.open(where) if resume else None
@@ -102,7 +102,7 @@ def run(
         store = EmbeddingStore.create(
             where, SceneInfo.of(scene), ModelInfo.of(sam), geometry, dtype=dtype or "float16"
         )
-    summary = encode_shown(scene, sam, store, levels=levels, roi=roi, retry_failed=retry_failed)
+    summary = encode_shown(scene, sam, store, tiles_to_do(store, levels, roi, retry_failed))
     failed_before = 0 if retry_failed else sum(level.failed for level in planned.levels)
     print(_done(summary, failed_before, store, where))
     if summary.left:
@@ -140,27 +140,17 @@ def open_like(store: "EmbeddingStore | None", image: str) -> "Scene":
 
 
 def encode_shown(
-    scene: "Scene",
-    sam: "Sam",
-    store: "EmbeddingStore",
-    *,
-    levels: Sequence[int] | None = None,
-    roi: Region | None = None,
-    only: Sequence[TileId] | None = None,
-    retry_failed: bool = False,
+    scene: "Scene", sam: "Sam", store: "EmbeddingStore", tiles: Sequence[TileId]
 ) -> "Summary":
-    """Encode with a progress bar, until ctrl-C; arguments and errors as `encoding.encode`."""
-    from napari_sam.tiles.encoding import encode
+    """Encode with a progress bar, until ctrl-C; the rest as `encoding.encode_tiles`."""
+    from napari_sam.tiles.encoding import encode_tiles
 
     with stopping() as should_stop, progress_bar("tiles") as show:
-        return encode(
+        return encode_tiles(
             scene,
             sam,
             store,
-            levels=levels,
-            roi=roi,
-            only=only,
-            retry_failed=retry_failed,
+            tiles,
             on_progress=lambda progress: show(progress.settled, progress.total),
             should_stop=should_stop,
         )

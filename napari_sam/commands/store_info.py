@@ -110,7 +110,7 @@ def verify(
             f"{len(damaged)} of the embeddings in {where} were damaged and count as missing now: "
             f"encode them again with 'napari-sam encode IMAGE -o {where} --resume'."
         )
-    summary = encode_shown(scene, sam, store, only=damaged)
+    summary = encode_shown(scene, sam, store, damaged)
     print(f"{summary.done} encoded again")
     if summary.left:
         raise InputError(

@@ -1,10 +1,14 @@
 """Coarser resolutions of an image, computed for the window asked and nothing else."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
-__all__ = ["Reader", "block_means", "halved", "is_valid"]
+__all__ = ["Emptiness", "Reader", "block_means", "emptiness", "halved", "is_valid"]
+
+Emptiness = Literal["no data", "constant"]
+"""Why nothing is to be seen in a window."""
 
 Reader = Callable[[slice, slice], np.ndarray]
 """Reads a window (rows, cols) of the finer resolution, shape (row, col, channel)."""
@@ -55,6 +59,28 @@ def is_valid(block: np.ndarray, nodata: float | None) -> np.ndarray:
         differs = [block[..., channel] != value for channel in range(block.shape[-1])]
         valid &= np.logical_or.reduce(differs)[..., np.newaxis]
     return valid
+
+
+def emptiness(block: np.ndarray, nodata: float | None) -> Emptiness | None:
+    """Tell why nothing is to be seen in a window; None if something is.
+
+    Parameters
+    ----------
+    block : ndarray
+        Shape (row, col, channel).
+    nodata : float or None
+        See `is_valid`.
+
+    Examples
+    --------
+    >>> emptiness(np.full((2, 2, 1), 7), None), emptiness(np.zeros((2, 2, 1)), 0)
+    ('constant', 'no data')
+    >>> emptiness(np.arange(4).reshape(2, 2, 1), 0) is None
+    True
+    """
+    if not is_valid(block, nodata).any():
+        return "no data"
+    return "constant" if bool((block == block[:1, :1]).all()) else None
 
 
 def block_means(

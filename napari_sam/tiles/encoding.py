@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_sam.scene import Scene
     from src_model import Sam
 
-__all__ = ["EncodingProgress", "Summary", "encode"]
+__all__ = ["EncodingProgress", "Summary", "encode", "encode_tiles"]
 
 _GPU_BATCH = 8
 
@@ -30,7 +30,6 @@ def encode(
     *,
     levels: Sequence[int] | None = None,
     roi: Roi | None = None,
-    only: Sequence[TileId] | None = None,
     retry_failed: bool = False,
     priority: Priority | None = None,
     on_progress: Callable[[EncodingProgress], None] | None = None,
@@ -55,8 +54,6 @@ def encode(
         Only these.
     roi : Roi, optional
         Only tiles with a core in it: a `Region`, a polygon or a mask, see `roi`.
-    only : sequence of TileId, optional
-        Only these of them.
     retry_failed : bool
         Also repeat tiles that failed before.
     priority : callable, optional
@@ -102,13 +99,55 @@ def encode(
     >>> summary.done, store.progress()
     (6, Progress(missing=0, done=6, empty=0, failed=0))
     """
-    if batch is not None and batch < 1:
-        raise InputError(f"{batch} tiles cannot be encoded at once: give 1 or more, or nothing.")
+    _check_batch(batch)
     store.check(scene=SceneInfo.of(scene), model=ModelInfo.of(sam))
     tiles = tiles_to_do(store, levels, roi, retry_failed)
-    if only is not None:
-        wanted = set(only)
-        tiles = [tile for tile in tiles if tile in wanted]
+    return encode_tiles(
+        scene,
+        sam,
+        store,
+        tiles,
+        priority=priority,
+        on_progress=on_progress,
+        should_stop=should_stop,
+        batch=batch,
+    )
+
+
+def encode_tiles(
+    scene: Scene,
+    sam: Sam,
+    store: EmbeddingStore,
+    tiles: Sequence[TileId],
+    *,
+    priority: Priority | None = None,
+    on_progress: Callable[[EncodingProgress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    batch: int | None = None,
+) -> Summary:
+    """Encode these tiles into a store that was made for, or checked against, scene and network.
+
+    Checking hashes the network and reads a sample of the scene; who has done that calls this.
+
+    Parameters
+    ----------
+    scene, sam, store
+        As for `encode`.
+    tiles : sequence of TileId
+        What to encode, in the order that holds without `priority`.
+    priority, on_progress, should_stop, batch
+        As for `encode`.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    StoreUnusable, InputError
+        As `encode`.
+    """
+    _check_batch(batch)
     if batch is None:
         batch = _GPU_BATCH if sam.device.type == "cuda" else 1
     pipeline = Pipeline(scene, sam, store, tiles, priority, batch, on_progress, should_stop)
@@ -116,3 +155,8 @@ def encode(
     if not summary.left:
         store.compact()
     return summary
+
+
+def _check_batch(batch: int | None) -> None:
+    if batch is not None and batch < 1:
+        raise InputError(f"{batch} tiles cannot be encoded at once: give 1 or more, or nothing.")

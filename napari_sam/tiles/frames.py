@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_sam.scenes.pyramid import is_valid
+from napari_sam.scenes.pyramid import Emptiness, emptiness
 
 from .geometry import TileGeometry, TileId
 
@@ -17,34 +17,7 @@ if TYPE_CHECKING:
     from napari_sam.scene import Scene
     from src_model import Sam
 
-__all__ = ["Emptiness", "embed", "emptiness", "read_frame"]
-
-Emptiness = Literal["no data", "constant"]
-"""Why nothing is to be seen in a tile."""
-
-
-def emptiness(block: np.ndarray, nodata: float | None) -> Emptiness | None:
-    """Tell why nothing is to be seen in a window that was read; None if something is.
-
-    The rule is that of `Scene.is_empty`, which reads the window itself.
-
-    Parameters
-    ----------
-    block : ndarray
-        Shape (row, col, channel), as `Scene.read` gives it.
-    nodata : float or None
-        The Scene's.
-
-    Examples
-    --------
-    >>> emptiness(np.full((2, 2, 1), 7), None), emptiness(np.zeros((2, 2, 1)), 0)
-    ('constant', 'no data')
-    >>> emptiness(np.arange(4).reshape(2, 2, 1), 0) is None
-    True
-    """
-    if not is_valid(block, nodata).any():
-        return "no data"
-    return "constant" if bool((block == block[:1, :1]).all()) else None
+__all__ = ["embed", "read_frame"]
 
 
 def read_frame(

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from napari_sam.scenes.pyramid import halved
+
 from .regions import Region
 
 __all__ = ["TileGeometry", "TileId"]
@@ -97,8 +99,7 @@ class TileGeometry:
 
     def level_shape(self, level: int) -> tuple[int, int]:
         """Return rows and columns of a level: half the finer one's, rounded up."""
-        rows, cols = self.shape
-        return -(-rows >> level), -(-cols >> level)
+        return halved(self.shape, level)
 
     def grid(self, level: int) -> tuple[int, int]:
         """Return how many rows and columns of tiles a level has."""
@@ -107,14 +108,14 @@ class TileGeometry:
 
     def window(self, tile: TileId) -> Region:
         """Return what a tile sees: core and halo, in pixels of its level and inside of it."""
-        rows, cols = self.level_shape(self._known(tile).level)
+        rows, cols = self.level_shape(self.check(tile).level)
         row0, row1 = self._window(tile.row, rows)
         col0, col1 = self._window(tile.col, cols)
         return Region(row0, col0, row1, col1)
 
     def core(self, tile: TileId) -> Region:
         """Return what a tile alone answers for, in pixels of its level."""
-        rows, cols = self.level_shape(self._known(tile).level)
+        rows, cols = self.level_shape(self.check(tile).level)
         row0, row1 = self._core(tile.row, rows)
         col0, col1 = self._core(tile.col, cols)
         return Region(row0, col0, row1, col1)
@@ -168,8 +169,14 @@ class TileGeometry:
             -(-region.col1 >> level),
         )
 
-    def _known(self, tile: TileId) -> TileId:
-        """Refuse a tile that is not there."""
+    def check(self, tile: TileId) -> TileId:
+        """Return a tile that is there.
+
+        Raises
+        ------
+        ValueError
+            If there is none at its place.
+        """
         rows, cols = self.grid(tile.level)
         if not (0 <= tile.row < rows and 0 <= tile.col < cols):
             raise ValueError(

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .frames import Emptiness, embed, read_frame
+from napari_sam.scenes.pyramid import Emptiness
+
+from .frames import embed, read_frame
 from .geometry import TileId
 from .order import Priority, TileQueue
 from .store import EmbeddingStore, StoreUnusable, TileRefused

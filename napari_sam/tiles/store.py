@@ -275,11 +275,7 @@ class EmbeddingStore(TileStates):
         StoreUnusable
             If the store cannot be read.
         """
-        done = [
-            TileId(level, int(row), int(col))
-            for level in self.levels
-            for row, col in np.argwhere(self.states(level) == State.DONE)
-        ]
+        done = [tile for level in self.levels for tile in self.tiles(level, State.DONE)]
         damaged = []
         for number, tile in enumerate(done, 1):
             try:

@@ -93,12 +93,10 @@ class StoreFormat:
                 f"level {tile.level} is not in the store, which has the levels "
                 f"{', '.join(map(str, self.levels))}."
             )
-        rows, cols = self.geometry.grid(tile.level)
-        if not (0 <= tile.row < rows and 0 <= tile.col < cols):
-            raise InputError(
-                f"level {tile.level} has {rows} × {cols} tiles; there is none at {tile.row}, "
-                f"{tile.col}."
-            )
+        try:
+            self.geometry.check(tile)
+        except ValueError as error:
+            raise InputError(str(error)) from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return the group's attributes."""

@@ -132,8 +132,12 @@ class TileStates:
 
     def missing(self, level: int) -> Iterator[TileId]:
         """Give the tiles of a level that are missing now, row by row."""
-        for row, col in np.argwhere(self.states(level) == State.MISSING):
-            yield TileId(level, int(row), int(col))
+        return self.tiles(level, State.MISSING)
+
+    def tiles(self, level: int, state: State) -> Iterator[TileId]:
+        """Give the tiles of a level that are in a state now, row by row."""
+        for row, col in np.argwhere(self.states(level) == state).tolist():
+            yield TileId(level, row, col)
 
     def progress(self) -> Progress:
         """Count the tiles of all levels by state."""

@@ -18,7 +18,7 @@ from zarr.storage import LocalStore, MemoryStore
 from napari_sam.errors import InputError
 from napari_sam.scene import Scene, open_scene
 from napari_sam.tiles import frames, order, pipeline
-from napari_sam.tiles.encoding import EncodingProgress, encode
+from napari_sam.tiles.encoding import EncodingProgress, encode, encode_tiles
 from napari_sam.tiles.geometry import TileGeometry, TileId
 from napari_sam.tiles.order import TileQueue
 from napari_sam.tiles.planning import plan
@@ -229,7 +229,7 @@ def test_levels_and_region_of_interest(
         and tile not in (TileId(0, 0, 0), TileId(0, 0, 1))
     )
     read.clear()
-    encode(scene, tiny_sam, store, only=[TileId(0, 2, 3)])
+    encode_tiles(scene, tiny_sam, store, [TileId(0, 2, 3)])
     assert read == [TileId(0, 2, 3)]
 
 
