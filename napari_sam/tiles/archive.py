@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 from pathlib import Path
+
+from napari_sam.files.outputs import written_together
 
 from .journal import FOLDER
 from .places import ROOT, Place
@@ -32,12 +32,11 @@ def write_zip(place: Place, path: Path) -> None:
         If the store cannot be read or the file not written; then nothing is left behind.
     """
     try:
-        # Beside the target, because only within one file system a rename is all or nothing.
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-            whole = Path(folder) / path.name
-            with zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED) as archive:
-                _copy(place, archive)
-            os.replace(whole, path)
+        with (
+            written_together(path) as (part,),
+            zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive,
+        ):
+            _copy(place, archive)
     except OSError as error:
         raise StoreUnusable(
             f"{path} could not be written ({error.strerror or error}): choose an existing folder "
