@@ -15,7 +15,7 @@ from napari_sam.scenes.fingerprint import fingerprint
 from napari_sam.scenes.georeference import Georeference
 from napari_sam.scenes.normalisation import Normalisation, check_fits, measure
 from napari_sam.scenes.opening import open_source
-from napari_sam.scenes.pyramid import block_means, emptiness, halved
+from napari_sam.scenes.pyramid import coarser, emptiness, halved
 from napari_sam.scenes.sources import PixelSize, Source, colour_names
 
 __all__ = [
@@ -109,9 +109,9 @@ class Scene:
     def read(self, level: int, rows: slice, cols: slice) -> np.ndarray:
         """Read a window of one level as it is stored.
 
-        A level that is not stored is averaged from the next finer one that is, over the squares
-        of pixels that make one of it, nodata and NaN left out. Memory stays bounded; what is read
-        grows with the square of the distance between the two levels.
+        A level that is not stored is averaged from the next finer one, four pixels to one, nodata
+        and NaN left out, and rounded to `dtype`. Memory stays bounded; what is read grows with the
+        square of the distance to the next finer level that is stored.
 
         Parameters
         ----------
@@ -149,7 +149,7 @@ class Scene:
         plane = self._stored(finer)
         if finer == level:
             return plane.read(*window)
-        return block_means(plane.read, plane.shape, *window, 1 << (level - finer), self.nodata)
+        return coarser(plane.read, plane.shape, *window, level - finer, self.nodata)
 
     def read_rgb(self, level: int, rows: slice, cols: slice) -> np.ndarray:
         """Read a window as the network sees it.

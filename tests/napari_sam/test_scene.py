@@ -22,12 +22,15 @@ ALL = slice(None)
 AS_IS = Normalisation("as_is", (0.0,), (255.0,))
 
 
-def block_mean(image: np.ndarray, factor: int, nodata: float | None = None) -> np.ndarray:
-    """Average squares the slow way."""
+def block_mean(image: np.ndarray, times: int, nodata: float | None = None) -> np.ndarray:
+    """Average four pixels to one, again and again, the slow way."""
+    if not times:
+        return image
+    image = block_mean(image, times - 1, nodata)
     rows, cols = image.shape[0], image.shape[1]
-    means = np.zeros((-(-rows // factor), -(-cols // factor), image.shape[2]))
+    means = np.zeros((-(-rows // 2), -(-cols // 2), image.shape[2]))
     for row, col in np.ndindex(*means.shape[:2]):
-        square = image[row * factor : (row + 1) * factor, col * factor : (col + 1) * factor]
+        square = image[row * 2 : (row + 1) * 2, col * 2 : (col + 1) * 2]
         square = square.reshape(-1, image.shape[2]).astype(float)
         if nodata is not None:
             square = square[(square != nodata).any(axis=1)]
@@ -52,19 +55,21 @@ def windows(draw: st.DrawFn, shape: tuple[int, int]) -> tuple[slice, slice]:
 
 @settings(max_examples=60)
 @given(st.data())
-def test_a_level_is_the_mean_of_the_squares_below_it(data: st.DataObject) -> None:
+def test_a_pixel_is_the_mean_of_the_four_below_it(data: st.DataObject) -> None:
     shape = data.draw(st.tuples(st.integers(1, 37), st.integers(1, 37), st.sampled_from([1, 3])))
-    dtype = data.draw(st.sampled_from([np.uint8, np.uint16, np.int32, np.float32]))
+    dtype = data.draw(st.sampled_from([np.uint8, np.int8, np.uint16, np.int32, np.float32]))
     nodata = data.draw(st.sampled_from([None, 2]))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    image = rng.integers(0, data.draw(st.sampled_from([4, 200])), shape).astype(dtype)
+    image = rng.integers(0, data.draw(st.sampled_from([4, 120])), shape).astype(dtype)
+    if image.dtype.kind == "i":
+        image -= 2
     if dtype == np.float32 and data.draw(st.booleans()):
         image[rng.random(shape) < 0.5] = np.nan
     scene = open_scene(image, axes="YXS", nodata=nodata)
     level = data.draw(st.integers(0, len(scene.levels) - 1))
     described = scene.levels[level]
     rows, cols = data.draw(windows(described.shape))
-    expected = block_mean(image, described.downsample, nodata) if level else image
+    expected = block_mean(image, level, nodata)
     assert expected.shape[:2] == described.shape
     read = scene.read(level, rows, cols)
     assert read.dtype == dtype
@@ -260,7 +265,7 @@ def test_coarse_levels_are_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> No
     image[:90, 40:100] = 0
     for level in (1, 4, 6, 9):
         for nodata in (None, 0):
-            expected = block_mean(image, 2**level, nodata)
+            expected = block_mean(image, level, nodata)
             scene = open_scene(image, nodata=nodata)
             np.testing.assert_array_equal(scene.read(level, ALL, ALL), expected)
 
@@ -346,5 +351,5 @@ def test_arrays_of_any_library() -> None:
     memory = zarr.array(image)
     np.testing.assert_array_equal(
         open_scene(memory, axes="CYX", channels=1).read(1, ALL, ALL),
-        block_mean(image[1][..., None], 2),
+        block_mean(image[1][..., None], 1),
     )
