@@ -32,11 +32,23 @@ class _Attended:
         (B, C / 8, masks), which upscaled pixels belong to each mask.
     iou : Tensor
         (B, masks) float32.
+    detail : Tensor or None
+        (1 or B, N, 16, C / 8), what the encoder's fine features add to the upscaled pixels.
     """
 
     pixels: Tensor
     filters: Tensor
     iou: Tensor
+    detail: Tensor | None
+
+    def of(self, prompts: Tensor) -> _Attended:
+        """Return only some prompts' share; (B,) bool says whose."""
+        if prompts.all():
+            return self
+        detail = self.detail
+        if detail is not None and len(detail) > 1:
+            detail = detail[prompts]
+        return _Attended(self.pixels[prompts], self.filters[prompts], self.iou[prompts], detail)
 
 
 class MaskDecoder(nn.Module):
@@ -71,6 +83,9 @@ class MaskDecoder(nn.Module):
             nn.ConvTranspose2d(dim // 4, dim // 8, kernel_size=2, stride=2),
             nn.GELU(),
         )
+        self.detail_dim = variant.detail_dim
+        if self.detail_dim:
+            self.detail = nn.Linear(self.detail_dim, dim // 8)
         self.output_hypernetworks_mlps = nn.ModuleList(
             MLP(dim, dim, dim // 8, 3) for _ in range(self.num_mask_tokens)
         )
@@ -91,7 +106,8 @@ class MaskDecoder(nn.Module):
         Parameters
         ----------
         image_embeddings : Tensor
-            (1, C, h, w) for prompts on one image, or (B, C, h, w) with an image per prompt.
+            (1, C, h, w) for prompts on one image, or (B, C, h, w) with an image per prompt; with
+            ``detail_dim`` these have 16 * detail_dim more channels.
         image_pe : Tensor
             (1, C, h, w) from ``PromptEncoder.get_dense_pe``.
         sparse_prompt_embeddings : Tensor
@@ -132,7 +148,7 @@ class MaskDecoder(nn.Module):
         chunks = self._attend(
             image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings, wanted
         )
-        drawn = [(self._draw(chunk.pixels, chunk.filters, size), chunk.iou) for chunk in chunks]
+        drawn = [(self._draw(chunk, size), chunk.iou) for chunk in chunks]
         if len(drawn) == 1:
             return drawn[0]
         masks, iou = zip(*drawn, strict=True)
@@ -177,8 +193,7 @@ class MaskDecoder(nn.Module):
         ):
             good = chunk.iou > iou_thresh
             drawn = good.any(dim=1)
-            pixels = chunk.pixels if drawn.all() else chunk.pixels[drawn]
-            masks.append(self._draw(pixels, chunk.filters[drawn], size)[good[drawn]])
+            masks.append(self._draw(chunk.of(drawn), size)[good[drawn]])
             ious.append(chunk.iou)
         iou = torch.cat(ious)
         good = iou > iou_thresh
@@ -198,6 +213,7 @@ class MaskDecoder(nn.Module):
         # Without mask prompts the dense embedding repeats one prompt's, and the image stays shared.
         if len(dense) > 1 and dense.stride(0) == 0:
             dense = dense[:1]
+        image, detail = self._split(image)
         image, dense = _positions(image), _positions(dense.to(dtype))
         shared = image + dense if len(image) == 1 and len(dense) == 1 else None
         image_pe = _positions(image_pe)
@@ -215,18 +231,32 @@ class MaskDecoder(nn.Module):
                 for i, mask in enumerate(masks)
             ]
             iou = self.iou_prediction_head(tokens[:, 0])[:, wanted]
-            yield _Attended(pixels, torch.stack(filters, dim=2), iou.float())
+            fine = None if detail is None else _part(detail, part)
+            yield _Attended(pixels, torch.stack(filters, dim=2), iou.float(), fine)
 
-    def _draw(self, pixels: Tensor, filters: Tensor, size: tuple[int, ...]) -> Tensor:
-        """Upscale ``pixels`` four times on a side and apply the ``filters``.
+    def _split(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Split embeddings into what the transformer sees and what fine features add later.
+
+        Returns (B, C, h, w) and (B, h * w, 16, C / 8), or None without fine features. The 16 are in
+        the order of :meth:`_upscale`.
+        """
+        if not self.detail_dim:
+            return image, None
+        image, packed = image.split([self.transformer_dim, 16 * self.detail_dim], dim=1)
+        fine = packed.unflatten(1, (self.detail_dim, 2, 2, 2, 2)).flatten(6)
+        return image, self.detail(fine.permute(0, 6, 2, 4, 3, 5, 1).flatten(2, 5))
+
+    def _draw(self, attended: _Attended, size: tuple[int, ...]) -> Tensor:
+        """Upscale the pixels four times on a side and apply the filters.
 
         Returns float32 logits (B, masks, 4 h, 4 w); ``size`` is (h, w).
         """
         height, width = size
+        pixels, filters, detail = attended.pixels, attended.filters, attended.detail
         batch, positions, _ = pixels.shape
         rows = BLOCK_BYTES // max(1, pixels[:, :1].nbytes)
         blocks = [
-            self._upscale(pixels[:, part], filters)
+            self._upscale(pixels[:, part], filters, None if detail is None else detail[:, part])
             for part in cache_parts(positions, rows, pixels.device)
         ]
         masks = torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0]
@@ -234,8 +264,8 @@ class MaskDecoder(nn.Module):
         masks = masks.permute(0, 7, 1, 3, 5, 2, 4, 6)
         return masks.reshape(*masks.shape[:2], 4 * height, 4 * width).float()
 
-    def _upscale(self, pixels: Tensor, filters: Tensor) -> Tensor:
-        """Upscale (B, N, C) and apply the ``filters`` (B, C / 8, masks).
+    def _upscale(self, pixels: Tensor, filters: Tensor, detail: Tensor | None) -> Tensor:
+        """Upscale (B, N, C), add ``detail`` and apply the ``filters`` (B, C / 8, masks).
 
         A transposed convolution whose kernel equals its stride is a matrix product per position.
         Channels therefore stay last throughout, and only the finished masks are brought into image
@@ -244,8 +274,10 @@ class MaskDecoder(nn.Module):
         first, norm, _, second, _ = self.output_upscaling
         assert isinstance(norm, LayerNorm2d)  # for the type checker
         pixels = F.gelu(norm.channels_last(_upsample_channels_last(pixels, first)))
-        pixels = F.gelu(_upsample_channels_last(pixels.flatten(1, 2), second))
-        return pixels.flatten(1, 2) @ filters
+        pixels = _upsample_channels_last(pixels.flatten(1, 2), second).flatten(1, 2)
+        if detail is not None:
+            pixels = pixels + detail.flatten(1, 2)
+        return F.gelu(pixels) @ filters
 
 
 def _positions(image: Tensor) -> Tensor:

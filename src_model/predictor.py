@@ -148,7 +148,7 @@ class SamPredictor:
             # Torch shares an array's memory, which read-only ones do not allow.
             embedding = torch.as_tensor(np.require(embedding, requirements="W"))
         variant = self.model.variant
-        expected = (variant.out_chans, variant.grid_size, variant.grid_size)
+        expected = variant.embedding_shape
         shape = tuple(embedding.shape)
         if shape not in (expected, (1, *expected)) or not embedding.is_floating_point():
             raise ValueError(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .image_encoder import window_partition, window_unpartition
-from .layers import BlockSequence, Neck
+from .layers import BlockSequence, LayerNorm2d, Neck
 from .variants import Variant
 
 __all__ = ["TinyViT"]
@@ -55,6 +55,7 @@ class TinyViT(nn.Module):
             self.norm_head = nn.LayerNorm(dims[-1])
             self.head = nn.Linear(dims[-1], variant.num_classes)
         self.neck = Neck(dims[-1], variant.out_chans)
+        self.detail = Detail(dims, variant.detail_dim) if variant.detail_dim else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode a batch of frames.
@@ -67,12 +68,18 @@ class TinyViT(nn.Module):
         Returns
         -------
         Tensor
-            float32 (B, out_chans, image_size / 16, image_size / 16).
+            float32 (B, out_chans + 16 * detail_dim, image_size / 16, image_size / 16).
         """
         x = self.patch_embed(x.to(next(self.parameters()).dtype))
+        scales = []
         for stage in self.layers:
-            x = stage(x)
-        return self.neck(x).float()
+            assert isinstance(stage, Stage)  # for the type checker
+            scales.append(stage.blocks(x))
+            x = stage.reduce(scales[-1])
+        embedding = self.neck(x)
+        if self.detail is not None:
+            embedding = torch.cat([embedding, self.detail(scales[0], scales[1], x)], dim=1)
+        return embedding.float()
 
 
 class ConvBN(nn.Sequential):
@@ -132,8 +139,61 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C', H', W')."""
-        x = self.blocks(x)
+        return self.reduce(self.blocks(x))
+
+    def reduce(self, x: Tensor) -> Tensor:
+        """Map what the blocks give, (B, C, H, W), to (B, C', H', W')."""
         return x if self.downsample is None else self.downsample(x)
+
+
+class Detail(nn.Module):
+    """Features at a quarter of the frame: the first stage's, told by later ones what they are of.
+
+    Parameters
+    ----------
+    dims : tuple of int
+        Widths of the encoder's stages.
+    detail_dim : int
+        Channels to give.
+
+    References
+    ----------
+    .. [1] Lin et al., "Feature Pyramid Networks for Object Detection", 2017.
+       https://arxiv.org/abs/1612.03144
+    """
+
+    def __init__(self, dims: tuple[int, ...], detail_dim: int) -> None:
+        super().__init__()
+        width = dims[0]
+        self.fine = nn.Conv2d(width, width, kernel_size=1)
+        self.middle = nn.Conv2d(dims[1], width, kernel_size=1)
+        self.coarse = nn.Conv2d(dims[3], width, kernel_size=1)
+        self.norm = LayerNorm2d(width)
+        self.mix = nn.Conv2d(width, width, kernel_size=3, padding=1)
+        self.out = nn.Conv2d(width, detail_dim, kernel_size=1)
+
+    def forward(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
+        """Give what is to be added to an embedding's channels.
+
+        Parameters
+        ----------
+        fine, middle, coarse : Tensor
+            Of the first, the second and the last stage: (B, dims[0], 4 h, 4 w),
+            (B, dims[1], 2 h, 2 w) and (B, dims[3], h, w).
+
+        Returns
+        -------
+        Tensor
+            (B, 16 * detail_dim, h, w).
+        """
+        x = self.middle(middle) + _twice(self.coarse(coarse))
+        x = self.norm(self.fine(fine) + _twice(x))
+        return F.pixel_unshuffle(self.out(F.gelu(self.mix(F.gelu(x)))), 4)
+
+
+def _twice(x: Tensor) -> Tensor:
+    """Repeat each pixel, (B, C, H, W) to (B, C, 2 H, 2 W)."""
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 class MBConv(nn.Module):

@@ -111,6 +111,7 @@ def _tiny_vit(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
         "stage_heads": (max(1, dims[0] * heads[0] // dims[1]), *heads),
         "stage_windows": (windows[0], *windows),
         "out_chans": shapes[prefix + "neck.0.weight"][0],
+        "detail_dim": shapes.get(prefix + "detail.out.weight", (0,))[0],
     }
 
 

@@ -43,6 +43,10 @@ class Variant:
     prompt_map_dim : int
         Hidden width of the network that draws points and boxes onto the embedding's grid; 0 for
         none, as in the published models.
+    detail_dim : int
+        Channels of fine features, at a quarter of the frame, that a ``"tiny_vit"`` encoder hands to
+        the decoder for sharp outlines; 0 for none, as in the published models. They lie in the
+        embedding's last ``16 * detail_dim`` channels, 4 x 4 of them at each position.
     decoder_depth, decoder_mlp_dim, decoder_heads
         The two-way transformer: layers, MLP width, heads.
     iou_head_depth, iou_head_hidden_dim
@@ -90,6 +94,7 @@ class Variant:
     out_chans: int = 256
     mask_in_chans: int = 16
     prompt_map_dim: int = 0
+    detail_dim: int = 0
     decoder_depth: int = 2
     decoder_mlp_dim: int = 2048
     decoder_heads: int = 8
@@ -118,6 +123,8 @@ class Variant:
             )
         if self.mask_in_chans % 4:
             raise ValueError(f"mask_in_chans {self.mask_in_chans} must be a multiple of 4.")
+        if self.detail_dim and self.encoder != "tiny_vit":
+            raise ValueError("detail_dim needs a tiny_vit encoder: set it to 0, or the encoder.")
         if self.encoder == "vit":
             self._check_vit()
         else:
@@ -148,6 +155,11 @@ class Variant:
     def grid_size(self) -> int:
         """Side of the embedding, in positions."""
         return self.image_size // self.patch_size
+
+    @property
+    def embedding_shape(self) -> tuple[int, int, int]:
+        """Channels, rows and columns of an image's embedding, fine features included."""
+        return self.out_chans + 16 * self.detail_dim, self.grid_size, self.grid_size
 
     @property
     def low_res_size(self) -> int:

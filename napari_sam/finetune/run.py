@@ -1,5 +1,6 @@
 """A training run from beginning to end, or from where it was stopped to the end."""
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -218,7 +219,7 @@ def _size_on_disk(settings: RunSettings, sam: Sam, pictures: int) -> int:
     # the two moments of the optimiser.
     size = 2 * weights + 2 * 4 * weights
     if settings.method == "decoder":
-        size += 4 * pictures * sam.variant.out_chans * sam.variant.grid_size**2
+        size += 4 * pictures * math.prod(sam.variant.embedding_shape)
     return size
 
 

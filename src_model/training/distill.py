@@ -86,7 +86,7 @@ def distill(
     if cache is not None and callable(images):
         raise ValueError("Embeddings of pictures drawn by a function cannot be cached.")
     teacher.eval()
-    expected = (teacher.variant.out_chans, *[teacher.variant.grid_size] * 2)
+    expected = teacher.variant.embedding_shape
 
     def target(index: int | None, image: NDArray[np.uint8]) -> Tensor:
         if cache is not None and index is not None and index in cache:
@@ -140,13 +140,17 @@ def take_over_decoder(student: Sam, teacher: Sam) -> None:
 def _check_embeddings(student: Sam, teacher: Sam) -> None:
     """Refuse a teacher whose embedding the student cannot give."""
     own, wanted = student.variant, teacher.variant
-    if (own.out_chans, own.grid_size) != (wanted.out_chans, wanted.grid_size):
+    if (own.embedding_shape, own.out_chans) != (wanted.embedding_shape, wanted.out_chans):
         raise ValueError(
-            f"The student {own.name} gives embeddings of {own.out_chans} x {own.grid_size} x "
-            f"{own.grid_size} and the teacher {wanted.name} of {wanted.out_chans} x "
-            f"{wanted.grid_size} x {wanted.grid_size}: choose a student of the same out_chans and "
-            f"grid, or build one with Variant(out_chans={wanted.out_chans}, ...)."
+            f"The student {own.name} gives embeddings of {_times(own.embedding_shape)} and the "
+            f"teacher {wanted.name} of {_times(wanted.embedding_shape)}: choose a student of the "
+            f"same out_chans, detail_dim and grid, or build one with "
+            f"Variant(out_chans={wanted.out_chans}, detail_dim={wanted.detail_dim}, ...)."
         )
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _frame(sam: Sam, image: NDArray[np.uint8]) -> Tensor:

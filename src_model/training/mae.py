@@ -105,7 +105,7 @@ class MaePretraining(nn.Module):
         self.mask_token = nn.Parameter((0.02 * torch.randn(width)).to(device))
         pixels = 3 * variant.patch_size**2
         self.decoder = nn.Sequential(
-            nn.Conv2d(variant.out_chans, config.decoder_width, kernel_size=3, padding=1),
+            nn.Conv2d(variant.embedding_shape[0], config.decoder_width, kernel_size=3, padding=1),
             nn.GELU(),
             nn.Conv2d(config.decoder_width, pixels, kernel_size=1),
         ).to(device)

@@ -109,7 +109,8 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.sam, self.config, self.embed = sam, config, embed
         self.feed = Feed(source, config, frame, textures)
-        self.head = DenseHead(sam.variant.out_chans).to(sam.device) if config.auxiliary else None
+        channels = sam.variant.embedding_shape[0]
+        self.head = DenseHead(channels).to(sam.device) if config.auxiliary else None
         if config.start == "random":
             attend_to_positions(sam)
         _choose_parameters(sam, config)

@@ -11,18 +11,21 @@ from src_model.sam import Sam, build_sam
 from src_model.variants import Variant
 
 
-@pytest.fixture(scope="module")
-def sam() -> Sam:
+@pytest.fixture(scope="module", params=[0, 3], ids=["plain", "with fine features"])
+def sam(request: pytest.FixtureRequest) -> Sam:
     """Return a small model with random weights."""
     torch.manual_seed(7)
     small = Variant(
+        encoder="tiny_vit",
         image_size=128,
-        depth=1,
-        embed_dim=16,
-        num_heads=2,
+        stage_dims=(4, 8, 8, 8),
+        stage_depths=(1, 1, 1, 1),
+        stage_heads=(1, 1, 1, 1),
+        stage_windows=(4, 4, 4, 4),
+        num_classes=0,
         out_chans=32,
-        global_attn_indexes=(0,),
         decoder_heads=4,
+        detail_dim=request.param,
     )
     return build_sam(small)
 
@@ -40,7 +43,7 @@ def prompts(request: pytest.FixtureRequest, sam: Sam) -> dict[str, Tensor]:
     with torch.no_grad():
         sparse, dense = sam.prompt_encoder((points, torch.ones(5, 1)), None, masks)
         return {
-            "image_embeddings": torch.randn(images, 32, 8, 8, generator=draw),
+            "image_embeddings": torch.randn(images, *sam.variant.embedding_shape, generator=draw),
             "image_pe": sam.prompt_encoder.get_dense_pe(),
             "sparse_prompt_embeddings": sparse,
             "dense_prompt_embeddings": dense,
@@ -115,9 +118,9 @@ class TestPredictGoodMasks:
         drawn = []
         upscale = sam.mask_decoder._upscale
 
-        def counting(pixels: Tensor, filters: Tensor) -> Tensor:
+        def counting(pixels: Tensor, *others: Tensor) -> Tensor:
             drawn.append(pixels.shape[0] * pixels.shape[1])
-            return upscale(pixels, filters)
+            return upscale(pixels, *others)
 
         monkeypatch.setattr(sam.mask_decoder, "_upscale", counting)
         with torch.no_grad():
