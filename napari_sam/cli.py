@@ -6,6 +6,7 @@ Nothing heavy is imported before a command runs, so that help appears at once.
 import argparse
 import logging
 import math
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -267,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0 if all went well, 2 for bad input (told on stderr, in one sentence or, for pictures, as a
-        list), 130 if interrupted.
+        list), 130 if interrupted, 141 if nobody reads the output any more.
         A bug shows its traceback.
     """
     parser = build_parser()
@@ -281,9 +282,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # tifffile logs what it also raises; with a handler, logging does not print it.
         logging.getLogger("tifffile").addHandler(logging.NullHandler())
         options.run(options)
+        sys.stdout.flush()  # here, where it can be told that nobody reads
     except InputError as error:
         print(f"napari-sam: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Who read the output has had enough, as `head` does. What is still to be flushed at the end
+        # of the process must not raise again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("\nnapari-sam: stopped.", file=sys.stderr)
         return 130

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import torch
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
-# A busy machine is no failure.
-hypothesis.settings.register_profile("patient", deadline=None)
+# A busy machine is no failure. On a CI server examples are the same each time, so that a change is
+# blamed only for what it broke; everywhere else they are new ones.
+ON_CI = bool(os.environ.get("CI"))
+hypothesis.settings.register_profile("patient", deadline=None, derandomize=ON_CI)
 hypothesis.settings.load_profile("patient")
 
 # Small models gain nothing from a second thread, and lose much when another process has the core.

@@ -333,3 +333,18 @@ def test_demo_with_any_model(
     out = capsys.readouterr().out
     assert "one click at row 9, column 9" in out
     assert "everything" in out
+
+
+def test_nobody_reads_the_output_any_more(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "napari_sam.cli", "models"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()  # as `head` does, here before the first line
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
