@@ -222,6 +222,5 @@ def _scratch_store(
         "",
         scene.normalisation.to_dict(),
     )
-    side = sam.variant.grid_size
-    model = ModelInfo("", sam.variant.to_dict(), (sam.variant.out_chans, side, side))
+    model = ModelInfo("", sam.variant.to_dict(), sam.variant.embedding_shape)
     return EmbeddingStore.create(MemoryStore({}), about, model, geometry, [level], dtype)

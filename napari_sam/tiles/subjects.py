@@ -105,9 +105,7 @@ class ModelInfo:
         """Describe a network; hashes its weights."""
         from src_model.weight_files import model_hash
 
-        variant = sam.variant
-        side = variant.grid_size
-        return cls(model_hash(sam), variant.to_dict(), (variant.out_chans, side, side))
+        return cls(model_hash(sam), sam.variant.to_dict(), sam.variant.embedding_shape)
 
 
 def scene_differences(there: SceneInfo, given: SceneInfo) -> list[str]:
