@@ -1,8 +1,10 @@
 """A Scene: any image, read lazily, with its levels, axes, scale, place on Earth and one stretch."""
 
 import operator
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,11 +44,14 @@ class Level:
         A power of two: how many pixels of level 0 lie along one pixel.
     stored : bool
         Whether it is read from the file; others are computed for the window asked.
+    kept : bool
+        Whether it was computed, and is kept somewhere: see `Scene.with_level`.
     """
 
     shape: tuple[int, int]
     downsample: int
     stored: bool
+    kept: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +97,8 @@ class Scene:
     nodata: float | None
     normalisation: Normalisation
     _planes: tuple[Plane | None, ...] = field(repr=False)  # for each level; None: computed
+    _kept: frozenset[int] = field(default=frozenset(), repr=False)  # those that are not the file's
+    _file: Path | None = field(default=None, repr=False)  # None: no file or folder of this machine
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -102,7 +109,12 @@ class Scene:
     def levels(self) -> tuple[Level, ...]:
         """All resolutions, each coarser by exactly 2, from full to a single pixel."""
         return tuple(
-            Level(halved(self.shape, number), 1 << number, plane is not None)
+            Level(
+                halved(self.shape, number),
+                1 << number,
+                stored=plane is not None and number not in self._kept,
+                kept=number in self._kept,
+            )
             for number, plane in enumerate(self._planes)
         )
 
@@ -182,17 +194,55 @@ class Scene:
         """
         return emptiness(self.read(level, rows, cols), self.nodata) is not None
 
+    def check_there(self) -> None:
+        """Refuse an image whose file is gone: what a folder lacks would be read as empty.
+
+        Raises
+        ------
+        InputError
+            If there is nothing at its path.
+        """
+        if self._file is not None and not self._file.exists():
+            raise InputError(
+                f"{self.name} is no longer there: look whether its disk is connected, or whether "
+                f"it was moved or deleted, and go on when it is back."
+            )
+
+    def check_readable(self) -> None:
+        """Refuse an image of which nothing can be read any more, where one read failed.
+
+        Raises
+        ------
+        InputError
+            If there is nothing at its path, or neither the centre nor a corner can be read.
+        """
+        self.check_there()
+        rows, cols = self.shape
+        middle = rows // 2, cols // 2
+        for row, col in (middle, (0, 0), (0, cols - 1), (rows - 1, 0), (rows - 1, cols - 1)):
+            try:
+                self.read(0, slice(row, row + 1), slice(col, col + 1))
+            except InputError as error:
+                problem = error
+            else:
+                return
+        raise InputError(
+            f"{self.name} cannot be read any more, neither at its centre nor at its corners: look "
+            f"whether its disk or server can be reached, and go on when it can."
+        ) from problem
+
     def with_level(self, level: int, array: LazyArray) -> "Scene":
         """Return the same Scene with one level taken from an array instead of computed.
 
-        For levels that were computed once and are kept, as an `EmbeddingStore` does.
+        For levels that were computed once and are kept, as `tiles.kept_levels` does.
 
         Parameters
         ----------
         level : int
             1 or coarser.
         array : LazyArray
-            Of the level's shape and the Scene's dtype: (row, col, channel), as `read` gives it.
+            Of the level's shape and the Scene's dtype: (row, col, channel), as `read` gives it;
+            the same pixels, or the scene is no longer the same.
 
         Raises
         ------
@@ -209,7 +259,7 @@ class Scene:
             )
         plane = Plane(array, "YXS", 0, 0, tuple(range(shape[2])), shape[:2], f"{self.name} (kept)")
         planes = (*self._planes[:level], plane, *self._planes[level + 1 :])
-        return replace(self, _planes=planes)
+        return replace(self, _planes=planes, _kept=self._kept | {level})
 
     def _stored(self, level: int) -> Plane:
         plane = self._planes[level]
@@ -306,11 +356,18 @@ axes are: give e.g. axes='ZYX' or axes='CYX'.
         nodata=check_nodata(nodata, source.nodata, dtype, name),
         normalisation=Normalisation("as_is", (0.0,) * len(chosen), (0.0,) * len(chosen)),
         _planes=_find_levels(source, axes, (place[0], place[1]), chosen),
+        _file=_local_path(path_or_array),
     )
     if normalisation is None:
         normalisation = measure(scene)
     check_fits(normalisation, scene.channels, name)
     return replace(scene, normalisation=normalisation)
+
+
+def _local_path(image: Any) -> Path | None:
+    if not isinstance(image, str | os.PathLike) or "://" in os.fspath(image):
+        return None
+    return Path(image).absolute()
 
 
 def _find_levels(

@@ -114,6 +114,8 @@ class Plane:
         )
         try:
             block = np.asarray(self.array[selection])
+        except InputError:  # of an array that tells itself what is wrong
+            raise
         except Exception as error:  # a damaged chunk raises what its decoder raises
             reason = textwrap.shorten(f"{type(error).__name__}: {error}".strip(" .:"), 120)
             raise InputError(

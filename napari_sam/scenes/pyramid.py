@@ -128,13 +128,13 @@ def coarser(
     """
     height, width = rows.stop - rows.start, cols.stop - cols.start
     if (height * width) << 2 * times <= _PIXELS_AT_ONCE:
-        block = read(*(_below(w, times, size) for w, size in zip((rows, cols), shape, strict=True)))
+        block = read(_below(rows, times, shape[0]), _below(cols, times, shape[1]))
         for _ in range(times):
             block = _halve(block, nodata)
         return block
     if height == width == 1:
         finer = halved(shape, times - 1)
-        four = (_below(w, 1, size) for w, size in zip((rows, cols), finer, strict=True))
+        four = _below(rows, 1, finer[0]), _below(cols, 1, finer[1])
         return _halve(coarser(read, shape, *four, times - 1, nodata), nodata)
     axis = 0 if height >= width else 1
     window = (rows, cols)[axis]

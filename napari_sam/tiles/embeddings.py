@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from .frames import embed, read_frame
 from .geometry import TileId
+from .kept_levels import keep_levels
 from .rounding import as_float32, rounded, widen
 from .store import EmbeddingStore
 from .store_errors import StoreUnusable, TileDamaged, TileNotThere, called
@@ -93,7 +94,8 @@ class Embeddings:
         if max_bytes < 0:
             raise ValueError(f"max_bytes must be 0 or more, not {max_bytes}.")
         store.check(model=ModelInfo.of(sam), scene=None if scene is None else SceneInfo.of(scene))
-        self._store, self._sam, self._scene = store, sam, scene
+        self._store, self._sam = store, sam
+        self._scene = None if scene is None else keep_levels(scene, store)
         # All embeddings of a store have one shape: bytes are a number of them.
         self._room = max_bytes // (4 * math.prod(store.model.embedding_shape))
         self._kept: OrderedDict[TileId, Tensor] = OrderedDict()  # the one used last is last

@@ -21,6 +21,7 @@ from napari_sam.scenes.pyramid import Emptiness
 
 from .frames import embed, read_frame
 from .geometry import TileId
+from .kept_levels import keep_levels
 from .order import Priority, TileQueue
 from .store import EmbeddingStore, StoreUnusable, TileRefused
 from .tile_states import Failure
@@ -123,7 +124,7 @@ class Pipeline:
         on_progress: Callable[[EncodingProgress], None] | None,
         should_stop: Callable[[], bool] | None,
     ) -> None:
-        self._scene, self._sam, self._store = scene, sam, store
+        self._scene, self._sam, self._store = keep_levels(scene, store), sam, store
         self._queue = TileQueue(tiles, priority)
         self._total, self._batch = len(tiles), batch
         self._on_progress, self._should_stop = on_progress, should_stop
@@ -149,6 +150,8 @@ class Pipeline:
         ------
         StoreUnusable
             If the store cannot be written; what is in flight is finished if possible.
+        InputError
+            If the image cannot be read any more; likewise.
         """
         try:
             while not self._stopped:
@@ -200,10 +203,14 @@ class Pipeline:
             tile, read = self._reading.popleft()
             try:
                 found = read.result()
+            except StoreUnusable:  # which keeps coarse levels of the scene
+                raise
             except Exception as error:  # whatever the many readers of files raise
+                self._scene.check_readable()  # or all other tiles would fail too
                 self._failed(tile, error)
                 continue
             if isinstance(found, str):
+                self._scene.check_there()
                 self._write(tile, "empty", partial(self._mark_empty, tile, found))
             else:
                 frames.append((tile, found))

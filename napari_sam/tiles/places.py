@@ -140,12 +140,12 @@ class Place(WrapperStore[Store]):
 
         return [key for key in _wait(all_of_them()) if not key.endswith(".partial")]
 
-    def size(self) -> int:
-        """Return how many bytes all keys hold together."""
-        if isinstance(self._store, ZipStore):
+    def size(self, prefix: str = "") -> int:
+        """Return how many bytes all keys hold together, or those that start like this."""
+        if isinstance(self._store, ZipStore) and not prefix:
             return self._store.path.stat().st_size
         with self._trouble("read"):
-            return _wait(self._store.getsize_prefix(""))
+            return _wait(self._store.getsize_prefix(prefix))
 
     def create(self, documents: Mapping[str, bytes]) -> None:
         """Write the first keys of a store, `ROOT` last: all of them, or none stays behind.

@@ -70,6 +70,11 @@ class TileStates:
         self._journal = Journal(place)
 
     @property
+    def place(self) -> Place:
+        """Where it lies."""
+        return self._place
+
+    @property
     def layout(self) -> StoreFormat:
         """All that its attributes say."""
         return self._layout
