@@ -217,12 +217,12 @@ class EmbeddingStore(TileStates):
                 f"those of shape {self.model.embedding_shape}: use the model it was made for."
             )
         bits = rounded(values, self._layout.dtype)
-        kept = widen(bits, self._layout.dtype)
-        if not np.isfinite(kept).all():
+        error = rounding_error(values, bits, self._layout.dtype)
+        if not np.isfinite(error):
             raise TileRefused(_refusal(tile, values, self._layout.dtype))
         self._arrays.write(tile, bits)
         self._journal.add(tile, "done")
-        return rounding_error(values, kept)
+        return error
 
     def read(self, tile: TileId) -> np.ndarray:
         """Return a tile's embedding.
