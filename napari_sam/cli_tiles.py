@@ -21,6 +21,8 @@ examples:
   napari-sam encode slide.tif -o slide.embeddings
   napari-sam encode slide.tif -o slide.embeddings --resume
   napari-sam encode slide.tif -o s3://bucket/slide --model vit_b --levels 1,2,3
+  napari-sam encode /shared/slide.tif -o /shared/slide.embeddings \
+      --scheduler tcp://node7:8786
 """
 
 _INFO = """\
@@ -85,6 +87,11 @@ def add_encode(commands: Any) -> None:
         "--dry-run", action="store_true", help="only tell how many tiles, how long, how large"
     )
     how.add_argument("--resume", action="store_true", help="go on with a store that is there")
+    how.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a dask scheduler, whose workers encode; all must reach image and store",
+    )
 
 
 def add_info(commands: Any) -> None:
@@ -211,6 +218,7 @@ def _run_encode(options: argparse.Namespace) -> None:
         retry_failed=options.retry_failed,
         device=options.device,
         precision=options.precision,
+        scheduler=options.scheduler,
     )
 
 

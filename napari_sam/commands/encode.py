@@ -2,6 +2,8 @@
 
 import shlex
 from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam.commands.running import progress_bar, stopping
@@ -11,6 +13,8 @@ from napari_sam.tiles.geometry import TileGeometry, TileId
 from napari_sam.tiles.regions import Region
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from napari_sam.scene import Scene
     from napari_sam.tiles.encoding import Summary
     from napari_sam.tiles.planning import Plan
@@ -36,6 +40,7 @@ def run(
     retry_failed: bool,
     device: str,
     precision: "Precision",
+    scheduler: str | None,
 ) -> None:
     """Encode an image, or tell what that would take.
 
@@ -58,15 +63,23 @@ def run(
         normalisation are those of the image.
     retry_failed : bool
         Repeat tiles that failed before.
+    scheduler : str or None
+        Address of a dask scheduler whose workers encode.
 
     Raises
     ------
     InputError
         If something cannot be used, or tiles failed in the end.
     """
+    from napari_sam.tiles.cluster import connect
     from napari_sam.tiles.planning import plan, tiles_to_do
     from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
 
+    if scheduler is not None:
+        with connect(scheduler):
+            pass  # refused here, before anything is read or written
+        if "://" not in image:
+            image = str(Path(image).absolute())  # workers may run in another folder
     store = EmbeddingStore.open(where) if resume else None
     if store is None:
         _refuse_existing(where)
@@ -102,7 +115,9 @@ def run(
         store = EmbeddingStore.create(
             where, SceneInfo.of(scene), ModelInfo.of(sam), geometry, dtype=dtype or "float16"
         )
-    summary = encode_shown(scene, sam, store, tiles_to_do(store, levels, roi, retry_failed))
+    tiles = tiles_to_do(store, levels, roi, retry_failed)
+    with nullcontext() if scheduler is None else connect(scheduler) as client:
+        summary = encode_shown(scene, sam, store, tiles, client)
     failed_before = 0 if retry_failed else sum(level.failed for level in planned.levels)
     print(_done(summary, failed_before, store, where))
     if summary.left:
@@ -111,6 +126,7 @@ def run(
         again += [] if roi is None else [f"--roi={roi.row0},{roi.col0},{roi.row1},{roi.col1}"]
         again += [] if device == "auto" else ["--device", device]
         again += [] if precision == "auto" else ["--precision", precision]
+        again += [] if scheduler is None else ["--scheduler", scheduler]
         print(f"stopped, {summary.left} tiles are left; go on with: {shlex.join(again)}")
     refuse_failures(summary, "try again with --resume --retry-failed")
 
@@ -140,7 +156,11 @@ def open_like(store: "EmbeddingStore | None", image: str) -> "Scene":
 
 
 def encode_shown(
-    scene: "Scene", sam: "Sam", store: "EmbeddingStore", tiles: Sequence[TileId]
+    scene: "Scene",
+    sam: "Sam",
+    store: "EmbeddingStore",
+    tiles: Sequence[TileId],
+    client: "Client | None" = None,
 ) -> "Summary":
     """Encode with a progress bar, until ctrl-C; the rest as `encoding.encode_tiles`."""
     from napari_sam.tiles.encoding import encode_tiles
@@ -153,6 +173,7 @@ def encode_shown(
             tiles,
             on_progress=lambda progress: show(progress.settled, progress.total),
             should_stop=should_stop,
+            client=client,
         )
 
 

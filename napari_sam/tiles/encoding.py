@@ -15,6 +15,8 @@ from .roi import Roi
 from .store import EmbeddingStore, ModelInfo, SceneInfo
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from napari_sam.scene import Scene
     from src_model import Sam
 
@@ -35,6 +37,7 @@ def encode(
     on_progress: Callable[[EncodingProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     batch: int | None = None,
+    client: Client | None = None,
 ) -> Summary:
     """Encode the tiles that a store has as missing.
 
@@ -67,11 +70,15 @@ def encode(
     batch : int, optional
         Tiles that are encoded at once; by default 8 on a GPU, else 1. It is halved when memory
         runs out.
+    client : Client, optional
+        Of dask.distributed: its workers encode, each with a copy of `sam` on a device of the same
+        kind, and write to the store themselves. See docs/cluster.md.
 
     Returns
     -------
     Summary
-        A tile that could not be read or encoded three times is in the store as failed, and here.
+        A tile that could not be read or encoded three times is in the store as failed, and here;
+        so is one with which workers died again and again.
 
     Raises
     ------
@@ -80,7 +87,8 @@ def encode(
     StoreUnusable
         If the store can no longer be written; what was in flight is finished if possible.
     InputError
-        If levels or region of interest are not in the scene, or the batch is less than 1.
+        If levels or region of interest are not in the scene, or the batch is less than 1; if the
+        cluster cannot reach scene or store, or is gone.
 
     Examples
     --------
@@ -111,6 +119,7 @@ def encode(
         on_progress=on_progress,
         should_stop=should_stop,
         batch=batch,
+        client=client,
     )
 
 
@@ -124,6 +133,7 @@ def encode_tiles(
     on_progress: Callable[[EncodingProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     batch: int | None = None,
+    client: Client | None = None,
 ) -> Summary:
     """Encode these tiles into a store that was made for, or checked against, scene and network.
 
@@ -135,7 +145,7 @@ def encode_tiles(
         As for `encode`.
     tiles : sequence of TileId
         What to encode, in the order that holds without `priority`.
-    priority, on_progress, should_stop, batch
+    priority, on_progress, should_stop, batch, client
         As for `encode`.
 
     Returns
@@ -150,8 +160,13 @@ def encode_tiles(
     _check_batch(batch)
     if batch is None:
         batch = _GPU_BATCH if sam.device.type == "cuda" else 1
-    pipeline = Pipeline(scene, sam, store, tiles, priority, batch, on_progress, should_stop)
-    summary = pipeline.run()
+    how = (priority, batch, on_progress, should_stop)
+    if client is None:
+        summary = Pipeline(scene, sam, store, tiles, *how).run()
+    else:
+        from .cluster import ClusterRun
+
+        summary = ClusterRun(scene, sam, store, tiles, client, *how).run()
     if not summary.left:
         store.compact()
     return summary
