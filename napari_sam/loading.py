@@ -40,7 +40,8 @@ def load(name_or_path: str, device: str = "auto", precision: "Precision" = "auto
     Parameters
     ----------
     name_or_path, device, precision : str
-        As `src_model.load_model` takes them.
+        As `src_model.load_model` takes them; or the file of an adapter (what a LoRA run saves) to
+        one of the models that have a name.
 
     Returns
     -------
@@ -53,9 +54,20 @@ def load(name_or_path: str, device: str = "auto", precision: "Precision" = "auto
         not usable.
     """
     from src_model import load_model
+    from src_model.checkpoints import CHECKPOINTS
+    from src_model.training.adapter_files import is_adapter, load_with_adapter, read_adapter
 
+    path = Path(name_or_path).expanduser()
     with _told_as_input_error():
-        return load_model(name_or_path, device, precision)
+        if not is_adapter(path):
+            return load_model(name_or_path, device, precision)
+        base = read_adapter(path).variant.name
+        if base not in CHECKPOINTS:
+            raise InputError(
+                f"{path} is an adapter to a model of your own ({base}): give the whole model that "
+                f"was saved beside it."
+            )
+        return load_with_adapter(base, path, device, precision)
 
 
 @contextmanager

@@ -19,9 +19,17 @@ from ..variants import Variant
 from ..weight_files import model_hash, write_safetensors
 from .lora import LoraConfig, add_lora, base_model, lora_layers, merge_lora
 
-__all__ = ["AdapterInfo", "load_adapter", "load_with_adapter", "read_adapter", "save_adapter"]
+__all__ = [
+    "AdapterInfo",
+    "is_adapter",
+    "load_adapter",
+    "load_with_adapter",
+    "read_adapter",
+    "save_adapter",
+]
 
-_FORMAT = "napari-sam-lora-1"
+_KIND = "napari-sam-lora-"
+_FORMAT = f"{_KIND}1"
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,20 @@ def save_adapter(path: str | os.PathLike[str], sam: Sam, base_hash: str) -> None
     }
     saved = {key: tensor.detach().float().cpu().contiguous() for key, tensor in tensors.items()}
     write_safetensors(path, saved, metadata)
+
+
+def is_adapter(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is one that :func:`save_adapter` wrote, of whatever version."""
+    from safetensors import SafetensorError, safe_open
+
+    if Path(path).suffix != ".safetensors":
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError):
+        return False  # whatever it is, who loads it as a model says so
+    return metadata.get("format", "").startswith(_KIND)
 
 
 def read_adapter(path: str | os.PathLike[str]) -> AdapterInfo:
