@@ -43,7 +43,7 @@ def test_an_adapter_to_a_model_without_a_name(tmp_path: Path) -> None:
         image_size=64, depth=1, embed_dim=16, num_heads=2, out_chans=32, global_attn_indexes=(0,)
     )
     adapter_of(build_sam(small).eval(), path)
-    with pytest.raises(InputError, match="adapter to a model of your own .*whole model"):
+    with pytest.raises(InputError, match=r"adapter to a model of your own .*whole model"):
         load(str(path))
 
 
