@@ -32,6 +32,7 @@ def info(where: str) -> None:
         If there is no store, or it cannot be read.
     """
     from napari_sam.scene import Normalisation
+    from napari_sam.tiles.kept_levels import kept_sizes
     from napari_sam.tiles.store import EmbeddingStore
     from napari_sam.tiles.store_errors import called
 
@@ -48,7 +49,7 @@ def info(where: str) -> None:
     print(f"        channels {', '.join(scene.channels)}; {stretch}")
     print(
         f"model   {model.variant.get('name')}, hash {model.hash[:8]}; embeddings "
-        f"{by(map(str, model.embedding_shape))}, {store.layout.dtype}"
+        f"{by(map(str, model.embedding_shape))}, {store.layout.dtype}; encoded in {model.precision}"
     )
     print(f"tiles   {geometry.tile} pixels with a halo of {geometry.halo}")
     print()
@@ -63,7 +64,12 @@ def info(where: str) -> None:
         print(f"{called(failure.tile)} failed: {failure.reason}")
     if len(failures) > _SHOWN:
         print(f"... and {len(failures) - _SHOWN} more")
-    print(f"{size_said(store.size_on_disk())} in {where}")
+    kept = kept_sizes(store)
+    size = size_said(store.size_on_disk())
+    if kept:
+        levels = f"level{'s' if len(kept) > 1 else ''} {', '.join(map(str, kept))}"
+        size += f", {size_said(sum(kept.values()))} of it pixels of {levels}, computed and kept,"
+    print(f"{size} in {where}")
 
 
 def verify(

@@ -13,8 +13,11 @@ import math
 import warnings
 from collections import OrderedDict
 from contextlib import suppress
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from .frames import embed, read_frame
 from .geometry import TileId
@@ -48,7 +51,8 @@ class Embeddings:
         The network that made them; it hashes its weights.
     scene : Scene, optional
         The Scene they were made from. With it tiles that are missing or damaged are encoded when
-        they are asked for, and written to the store.
+        they are asked for, and written to the store; only kept, with a warning, if `sam` computes
+        in another precision than the store was encoded in.
     max_bytes : int
         How much memory those that are kept may take; 512 MiB hold 128 of the published models.
 
@@ -63,7 +67,6 @@ class Embeddings:
 
     Examples
     --------
-    >>> import numpy as np
     >>> from zarr.storage import MemoryStore
     >>> from napari_sam.scene import open_scene
     >>> from napari_sam.tiles.geometry import TileGeometry
@@ -93,8 +96,23 @@ class Embeddings:
     ) -> None:
         if max_bytes < 0:
             raise ValueError(f"max_bytes must be 0 or more, not {max_bytes}.")
-        store.check(model=ModelInfo.of(sam), scene=None if scene is None else SceneInfo.of(scene))
+        model = ModelInfo.of(sam)
+        store.check(
+            # What is read may be of another precision: its masks are nearly the same.
+            model=replace(model, precision=store.model.precision),
+            scene=None if scene is None else SceneInfo.of(scene),
+        )
         self._store, self._sam = store, sam
+        self._writes = model.number_format == store.model.number_format
+        if scene is not None and not self._writes:
+            warnings.warn(
+                f"Tiles that are missing will be encoded, but not stored, because the store was "
+                f"encoded in {store.model.number_format} and the model computes in "
+                f"{model.number_format}: load it with precision {store.model.number_format} to "
+                f"store them.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         self._scene = None if scene is None else keep_levels(scene, store)
         # All embeddings of a store have one shape: bytes are a number of them.
         self._room = max_bytes // (4 * math.prod(store.model.embedding_shape))
@@ -176,15 +194,19 @@ class Embeddings:
                 f"something is to be seen."
             )
         values = as_float32(embed(self._sam, [frame])[0])
+        if self._writes:
+            self._write(tile, values)
+        # Rounded as it is stored: the masks of today are those of tomorrow.
+        dtype = self._store.layout.dtype
+        return self._keep(tile, torch.from_numpy(widen(rounded(values, dtype), dtype)))
+
+    def _write(self, tile: TileId, values: np.ndarray) -> None:
         try:
             self._store.write(tile, values)
         except StoreUnusable as error:
             warnings.warn(
-                f"{called(tile)} was encoded, but not stored: {error}", RuntimeWarning, stacklevel=3
+                f"{called(tile)} was encoded, but not stored: {error}", RuntimeWarning, stacklevel=4
             )
-        # Rounded as it is stored: the masks of today are those of tomorrow.
-        dtype = self._store.layout.dtype
-        return self._keep(tile, torch.from_numpy(widen(rounded(values, dtype), dtype)))
 
     def _keep(self, tile: TileId, embedding: Tensor) -> Tensor:
         """Bring an embedding to the model, and keep it instead of the one used longest ago."""

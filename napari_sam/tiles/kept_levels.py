@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from .store import EmbeddingStore
 
-__all__ = ["KeptLevel", "keep_levels", "kept_sizes", "pixels_name"]
+__all__ = ["KeptLevel", "keep_levels", "kept_sizes", "levels_to_keep", "pixels_name"]
 
 _BLOCK = 512
 """Side of a block: tiles of 1024 pixels read little that they do not need."""
@@ -73,10 +73,19 @@ def keep_levels(scene: Scene, store: EmbeddingStore) -> Scene:
     >>> list(kept_sizes(store))
     [1]
     """
-    for number, level in enumerate(scene.levels):
-        if not level.stored and not level.kept and math.prod(level.shape) > _SMALL:
+    for number in levels_to_keep(scene):
+        if not scene.levels[number].kept:
             scene = scene.with_level(number, KeptLevel(store.place, scene, number))
     return scene
+
+
+def levels_to_keep(scene: Scene) -> list[int]:
+    """Return the levels of a Scene that are worth keeping, from the finest."""
+    return [
+        number
+        for number, level in enumerate(scene.levels)
+        if not level.stored and math.prod(level.shape) > _SMALL
+    ]
 
 
 def kept_sizes(store: EmbeddingStore) -> dict[int, int]:

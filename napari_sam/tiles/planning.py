@@ -16,6 +16,7 @@ from napari_sam.errors import InputError
 
 from .frames import embed, read_frame
 from .geometry import TileGeometry, TileId
+from .kept_levels import levels_to_keep
 from .roi import Roi, check_roi, tiles_in
 from .rounding import HalfType
 from .store import EmbeddingStore, State
@@ -62,7 +63,8 @@ class Plan:
     levels : tuple of LevelPlan
         Those chosen, from the finest.
     bytes : int or None
-        About what the tiles to do will take on disk; None where the model is unknown.
+        About what will be added on disk: by the tiles to do, and at most by the coarse levels that
+        are kept for them (see `kept_levels`); None where the model is unknown.
     seconds : float or None
         About how long it will take; None where nothing was measured.
     """
@@ -122,7 +124,8 @@ def plan(
     store = target if isinstance(target, EmbeddingStore) else None
     geometry = target.geometry if isinstance(target, EmbeddingStore) else target
     chosen = _chosen(target, levels, roi)
-    plans, tiles = [], []
+    plans: list[LevelPlan] = []
+    tiles: list[TileId] = []
     for level, wanted in chosen.items():
         states = np.zeros(wanted.shape, np.uint8) if store is None else store.states(level)
         to_do = _to_do(level, wanted, states, retry_failed)
@@ -137,7 +140,9 @@ def plan(
         seconds *= len(tiles)
     elif store is not None:
         size = 2 * math.prod(store.model.embedding_shape)
-    return Plan(tuple(plans), None if size is None else size * len(tiles), seconds)
+    if size is not None:
+        size = size * len(tiles) + _kept_bytes(scene, geometry, plans)
+    return Plan(tuple(plans), size, seconds)
 
 
 def tiles_to_do(
@@ -183,6 +188,17 @@ def _to_do(level: int, wanted: np.ndarray, states: np.ndarray, retry_failed: boo
     if retry_failed:
         open_ |= states == State.FAILED
     return [TileId(level, row, col) for row, col in np.argwhere(wanted & open_).tolist()]
+
+
+def _kept_bytes(scene: Scene, geometry: TileGeometry, plans: Sequence[LevelPlan]) -> int:
+    """Return about what the coarse levels take that are kept while tiles are encoded."""
+    size = 0.0
+    for level in levels_to_keep(scene):
+        # What is read of a level lies below the tiles of this level and of all coarser ones.
+        shares = [p.to_do / math.prod(geometry.grid(p.level)) for p in plans if p.level >= level]
+        pixels = math.prod(scene.levels[level].shape)
+        size += pixels * len(scene.channels) * scene.dtype.itemsize * max(shares, default=0)
+    return round(size)
 
 
 def _measure(

@@ -115,7 +115,11 @@ class StoreFormat:
                     "z": scene.z,
                     "nodata": scene.nodata,
                 },
-                "model": {"hash": model.hash, "variant": plain(model.variant)},
+                "model": {
+                    "hash": model.hash,
+                    "variant": plain(model.variant),
+                    "precision": model.precision,
+                },
                 "geometry": {
                     "shape": list(geometry.shape),
                     "tile": geometry.tile,

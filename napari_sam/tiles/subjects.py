@@ -94,18 +94,42 @@ class ModelInfo:
         What `Variant.to_dict` gives.
     embedding_shape : (int, int, int)
         Channels, rows and columns of an embedding.
+    precision : str
+        In which the encoder computes: ``"float32"``, ``"bfloat16"``, ``"openvino float32"``, ...
     """
 
     hash: str
     variant: Mapping[str, Any]
     embedding_shape: tuple[int, int, int]
+    precision: str = "float32"
 
     @classmethod
     def of(cls, sam: Sam) -> ModelInfo:
         """Describe a network; hashes its weights."""
         from src_model.weight_files import model_hash
 
-        return cls(model_hash(sam), sam.variant.to_dict(), sam.variant.embedding_shape)
+        variant = sam.variant
+        return cls(model_hash(sam), variant.to_dict(), variant.embedding_shape, _precision(sam))
+
+    @property
+    def number_format(self) -> str:
+        """The type of number it computes in, whatever library does it.
+
+        Embeddings in one type differ between libraries as they do between processors; in two types
+        they differ a hundred times as much.
+        """
+        return self.precision.split()[-1]
+
+
+def _precision(sam: Sam) -> str:
+    """Return in which precision an image encoder computes."""
+    from src_model.loading import multiplies_bfloat16
+    from src_model.openvino_backend import OpenVinoEncoder
+
+    if isinstance(sam.image_encoder, OpenVinoEncoder):
+        # It was compiled for the processor, whatever type the weights have.
+        return f"openvino {'bfloat16' if multiplies_bfloat16(sam.device) else 'float32'}"
+    return str(next(sam.image_encoder.parameters()).dtype).removeprefix("torch.")
 
 
 def scene_differences(there: SceneInfo, given: SceneInfo) -> list[str]:
@@ -142,13 +166,18 @@ def _said(value: object) -> str:
 
 def model_differences(there: ModelInfo, given: ModelInfo) -> list[str]:
     """Likewise."""
-    if given.hash == there.hash:
-        return []
-    names = there.variant.get("name"), given.variant.get("name")
-    return [
-        f"another model (it was encoded with {names[0]} {there.hash[:8]}, this is "
-        f"{names[1]} {given.hash[:8]})"
-    ]
+    if given.hash != there.hash:
+        names = there.variant.get("name"), given.variant.get("name")
+        return [
+            f"another model (it was encoded with {names[0]} {there.hash[:8]}, this is "
+            f"{names[1]} {given.hash[:8]})"
+        ]
+    if given.number_format != there.number_format:
+        return [
+            f"another precision (it was encoded in {there.number_format}, this model computes in "
+            f"{given.number_format}; load it with precision {there.number_format} to go on)"
+        ]
+    return []
 
 
 def geometry_differences(there: TileGeometry, given: TileGeometry) -> list[str]:

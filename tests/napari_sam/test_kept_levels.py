@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore, MemoryStore
 
+from napari_sam.cli import main
 from napari_sam.errors import InputError
 from napari_sam.scene import Scene, open_scene
 from napari_sam.tiles import kept_levels
@@ -22,6 +23,7 @@ from napari_sam.tiles.embeddings import Embeddings
 from napari_sam.tiles.encoding import encode
 from napari_sam.tiles.geometry import TileGeometry, TileId
 from napari_sam.tiles.kept_levels import keep_levels, kept_sizes
+from napari_sam.tiles.planning import plan
 from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
 from src_model import Sam
 
@@ -202,3 +204,21 @@ def test_damage_of_the_image_is_told_as_before(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the tape ends here") as caught:
         fast.read(3, ALL, ALL)
     assert str(caught.value).count("cannot be read") == 1
+
+
+def test_their_size_is_planned_and_told(
+    tiny_sam: Sam, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = open_scene(PIXELS)
+    store = make_store(scene, tmp_path / "store", tiny_sam)
+    before = store.size_on_disk()
+    planned = plan(scene, store, tiny_sam)
+    raw = sum(np.prod(level.shape) * 3 for level in scene.levels[1:3])
+    tiles = plan(scene, store, tiny_sam, levels=[0]).bytes
+    assert planned.bytes is not None
+    assert tiles is not None
+    assert planned.bytes == pytest.approx(raw + tiles / 12 * planned.to_do, rel=0.05)
+    encode(scene, tiny_sam, store)
+    assert planned.bytes == pytest.approx(store.size_on_disk() - before, rel=0.2)
+    assert main(["info", str(tmp_path / "store")]) == 0
+    assert "pixels of levels 1, 2, computed and kept, in" in capsys.readouterr().out
