@@ -106,7 +106,9 @@ def rounding_error(values: np.ndarray, bits: np.ndarray, dtype: HalfType) -> flo
     """
     largest = np.float32(0)
     # Parts that stay in a core's cache: the encoder runs meanwhile, and what this takes is its.
-    values, bits = values.reshape(-1), bits.reshape(-1)
+    # And in the order of memory: networks may give the channels innermost.
+    order = np.argsort(values.strides)[::-1]
+    values, bits = values.transpose(order).reshape(-1), bits.transpose(order).reshape(-1)
     with np.errstate(invalid="ignore", over="ignore"):
         for start in range(0, len(values), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
