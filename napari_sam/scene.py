@@ -1,6 +1,5 @@
 """A Scene: any image, read lazily, with its levels, axes, scale, place on Earth and one stretch."""
 
-import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,9 +11,11 @@ import numpy as np
 from napari_sam.errors import InputError
 from napari_sam.files.images import check_numbers
 from napari_sam.scenes.axes import LazyArray, Plane, choose_channels, find_axes
-from napari_sam.scenes.choices import check_index, check_nodata, check_size
+from napari_sam.scenes.choices import check_index, check_nodata, check_size, check_window
 from napari_sam.scenes.fingerprint import fingerprint
 from napari_sam.scenes.georeference import Georeference
+from napari_sam.scenes.levels import find_levels, has_mask
+from napari_sam.scenes.masks import MaskedPlane, value_without_data
 from napari_sam.scenes.normalisation import Normalisation, check_fits, measure
 from napari_sam.scenes.opening import open_source
 from napari_sam.scenes.pyramid import coarser, emptiness, halved
@@ -81,6 +82,10 @@ class Scene:
         Likewise.
     nodata : float or None
         Where all of `channels` have this value there is no data. NaN never is data.
+    masked : bool
+        Whether a mask or an alpha channel of the file tells where there is no data, and nothing
+        tells a value for it. `read` then puts one there (`nodata`, the smallest integer; NaN into
+        fractions), and what has data differs from it: by one in the first channel, if it must.
     normalisation : Normalisation
         The one stretch of all windows at all levels.
     """
@@ -96,7 +101,10 @@ class Scene:
     georeference: Georeference | None
     nodata: float | None
     normalisation: Normalisation
-    _planes: tuple[Plane | None, ...] = field(repr=False)  # for each level; None: computed
+    masked: bool
+    _planes: tuple[Plane | MaskedPlane | None, ...] = field(
+        repr=False
+    )  # for each level; None: computed
     _kept: frozenset[int] = field(default=frozenset(), repr=False)  # those that are not the file's
     _file: Path | None = field(default=None, repr=False)  # None: no file or folder of this machine
 
@@ -154,7 +162,7 @@ class Scene:
         if not 0 <= level < len(self._planes):
             raise ValueError(f"{self.name} has the levels 0 to {len(self._planes) - 1}, no {level}")
         shape = halved(self.shape, level)
-        window = _window(rows, shape[0], "rows"), _window(cols, shape[1], "columns")
+        window = check_window(rows, shape[0], "rows"), check_window(cols, shape[1], "columns")
         finer = level
         while self._planes[finer] is None:
             finer -= 1
@@ -261,7 +269,7 @@ class Scene:
         planes = (*self._planes[:level], plane, *self._planes[level + 1 :])
         return replace(self, _planes=planes, _kept=self._kept | {level})
 
-    def _stored(self, level: int) -> Plane:
+    def _stored(self, level: int) -> Plane | MaskedPlane:
         plane = self._planes[level]
         assert plane is not None
         return plane
@@ -343,6 +351,10 @@ axes are: give e.g. axes='ZYX' or axes='CYX'.
     names = _channel_names(source, sizes)
     chosen = choose_channels(channels, names, name)
     place = [check_index(index, sizes.get(a, 1), a, name) for a, index in (("T", t), ("Z", z))]
+    told = check_nodata(nodata, source.nodata, dtype, name)
+    hidden = None
+    if has_mask(source, axes, chosen, dtype):
+        hidden = (value_without_data(dtype), dtype.kind != "f") if told is None else (told, False)
     scene = Scene(
         name=name,
         axes=axes,
@@ -353,9 +365,10 @@ axes are: give e.g. axes='ZYX' or axes='CYX'.
         channels=tuple(names[number] for number in chosen),
         pixel_size=source.pixel_size if pixel_size is None else check_size(pixel_size, name),
         georeference=source.georeference,
-        nodata=check_nodata(nodata, source.nodata, dtype, name),
+        nodata=hidden[0] if hidden is not None and hidden[1] else told,
+        masked=hidden is not None and told is None,
         normalisation=Normalisation("as_is", (0.0,) * len(chosen), (0.0,) * len(chosen)),
-        _planes=_find_levels(source, axes, (place[0], place[1]), chosen),
+        _planes=find_levels(source, axes, (place[0], place[1]), chosen, hidden),
         _file=_local_path(path_or_array),
     )
     if normalisation is None:
@@ -370,39 +383,6 @@ def _local_path(image: Any) -> Path | None:
     return Path(image).absolute()
 
 
-def _find_levels(
-    source: Source, axes: str, place: tuple[int, int], channels: tuple[int, ...]
-) -> tuple[Plane | None, ...]:
-    """Give each level down to a single pixel the array that has its size, if there is one.
-
-    Files halve odd sizes up or down, so that one pixel is forgiven. Levels that are coarser in
-    depth too show another plane, and are left out.
-    """
-    first, *coarser = source.levels
-    sizes = dict(zip(axes, first.shape, strict=True))
-    full = sizes["Y"], sizes["X"]
-    planes: list[Plane | None] = []
-    for number in range((max(full) - 1).bit_length() + 1):
-        shape = halved(full, number)
-        found = None
-        for array in coarser if number else [first]:
-            if len(array.shape) != len(axes):
-                continue
-            there = dict(zip(axes, array.shape, strict=True))
-            near = abs(there["Y"] - shape[0]) <= 1 and abs(there["X"] - shape[1]) <= 1
-            others = all(there[axis] == sizes[axis] for axis in axes if axis not in "YX")
-            if near and others and np.dtype(array.dtype) == np.dtype(first.dtype):
-                found = array
-                break
-        if number and found is not None:
-            # Each serves once: of the smallest, several are within one pixel.
-            coarser = [array for array in coarser if array is not found]
-        planes.append(
-            None if found is None else Plane(found, axes, *place, channels, shape, source.name)
-        )
-    return tuple(planes)
-
-
 def _channel_names(source: Source, sizes: dict[str, int]) -> tuple[str, ...]:
     """Name all channels: as the file does, else by colour, else by number."""
     count = sizes.get("C", 1) * sizes.get("S", 1)
@@ -411,11 +391,3 @@ def _channel_names(source: Source, sizes: dict[str, int]) -> tuple[str, ...]:
     if "C" not in sizes and colour_names(count):
         return colour_names(count)
     return tuple(map(str, range(count)))
-
-
-def _window(window: slice, size: int, what: str) -> slice:
-    start = 0 if window.start is None else operator.index(window.start)
-    stop = size if window.stop is None else operator.index(window.stop)
-    if window.step not in (None, 1) or not 0 <= start < stop <= size:
-        raise ValueError(f"{what} {start} to {stop} are not a window of 0 to {size}")
-    return slice(start, stop)

@@ -7,7 +7,7 @@ import numpy as np
 from napari_sam.errors import InputError
 from napari_sam.scenes.sources import PixelSize
 
-__all__ = ["check_index", "check_nodata", "check_size"]
+__all__ = ["check_index", "check_nodata", "check_size", "check_window"]
 
 
 def check_index(index: int, size: int, axis: str, name: str) -> int:
@@ -84,3 +84,27 @@ def check_nodata(
                 f"{info.min} to {info.max}."
             )
     return value
+
+
+def check_window(window: slice, size: int, what: str) -> slice:
+    """Return a window that has a start and a stop.
+
+    Parameters
+    ----------
+    window : slice
+        Of rows or columns, of which there are `size`; None as start or stop is the end.
+    size : int
+        How many there are.
+    what : str
+        "rows" or "columns".
+
+    Raises
+    ------
+    ValueError
+        If it is empty, has a step or reaches beyond.
+    """
+    start = 0 if window.start is None else operator.index(window.start)
+    stop = size if window.stop is None else operator.index(window.stop)
+    if window.step not in (None, 1) or not 0 <= start < stop <= size:
+        raise ValueError(f"{what} {start} to {stop} are not a window of 0 to {size}")
+    return slice(start, stop)

@@ -15,6 +15,9 @@ __all__ = ["fingerprint"]
 
 _WINDOWS, _SIDE = 59, 64
 
+_COARSE_WINDOWS = 8
+"""Of each coarser level that the file stores: they show the same things, and are many."""
+
 
 def fingerprint(scene: "Scene") -> str:
     """Hash what the network sees of a Scene, from a sample.
@@ -22,17 +25,20 @@ def fingerprint(scene: "Scene") -> str:
     Shape, dtype, axes, channels, nodata and normalisation count, and the pixels of level 0 in at
     most 64 windows of 64 x 64: four corners, the centre, and 59 spread over the rest. Small scenes
     count whole. A change of a part p of the area is missed with a chance of about (1 - p)**64:
-    a tenth of the image, once in 850 times. Coarser levels of a file are not looked at.
+    a tenth of the image, once in 850 times. Of coarser levels that the file stores, which the
+    network sees as they are, at most 8 such windows each count; those that are computed, or kept
+    elsewhere, follow from level 0.
 
     Parameters
     ----------
     scene : Scene
-        Read in at most 64 windows.
+        Read in at most 64 windows of level 0, and 8 of each other level of the file.
 
     Returns
     -------
     str
-        32 hexadecimal digits; the same for the same pixels in any file format and byte order.
+        32 hexadecimal digits; the same for the same pixels and levels in any file format and byte
+        order.
 
     Examples
     --------
@@ -52,12 +58,23 @@ def fingerprint(scene: "Scene") -> str:
         "normalisation": scene.normalisation.to_dict(),
     }
     digest = xxhash.xxh3_128(json.dumps(described, sort_keys=True).encode())
-    spread = spread_windows(scene.shape, _WINDOWS, _SIDE)
-    for window in spread if len(spread) == 1 else [*_landmarks(scene.shape), *spread]:
-        pixels = scene.read(0, *window)
-        little = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
-        digest.update(np.ascontiguousarray(little).tobytes())
+    for number, level in enumerate(scene.levels):
+        if not level.stored:
+            continue
+        digest.update(f"level {number}".encode())
+        for window in _windows(number, level.shape):
+            pixels = scene.read(number, *window)
+            little = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
+            digest.update(np.ascontiguousarray(little).tobytes())
     return digest.hexdigest()
+
+
+def _windows(level: int, shape: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """Return where a level is looked at."""
+    if level:
+        return spread_windows(shape, _COARSE_WINDOWS, _SIDE)
+    spread = spread_windows(shape, _WINDOWS, _SIDE)
+    return spread if len(spread) == 1 else [*_landmarks(shape), *spread]
 
 
 def _landmarks(shape: tuple[int, int]) -> list[tuple[slice, slice]]:

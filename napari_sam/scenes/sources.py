@@ -48,6 +48,10 @@ class Source:
         Empty where nothing tells.
     pixel_size, georeference, nodata
         None where nothing tells.
+    masks : tuple of LazyArray or None
+        Of each level, (row, col), 0 where there is no data; empty where there are none.
+    alpha : int or None
+        The sample that is 0 where there is no data.
     """
 
     name: str
@@ -57,6 +61,8 @@ class Source:
     pixel_size: PixelSize | None = None
     georeference: Georeference | None = None
     nodata: float | None = None
+    masks: tuple[LazyArray | None, ...] = ()
+    alpha: int | None = None
 
 
 class LazyFile:

@@ -42,7 +42,7 @@ def open_tiff(path: Path) -> Source | None:
         if _needs_conversion(page):
             return None
         levels = [
-            LazyFile(_open_level, path, number, shape=level.shape, dtype=np.dtype(level.dtype))
+            _lazy(path, 0, number, level)
             for number, level in enumerate(series.levels)
             if level.axes == series.axes
         ]
@@ -62,15 +62,48 @@ def open_tiff(path: Path) -> Source | None:
             _pixel_size(tiff, ome, georeference),
             georeference,
             _nodata(page),
+            _masks(path, tiff, levels, series.axes),
+            _alpha(series, page),
         )
 
 
-def _open_level(path: Path, number: int) -> Any:
+def _masks(
+    path: Path, tiff: tifffile.TiffFile, levels: list[LazyFile], axes: str
+) -> tuple[LazyFile | None, ...]:
+    """Find the mask of each level, as GDAL keeps them: pages between those of the image."""
+    found = {
+        tuple(level.shape): _lazy(path, number, coarse, level)
+        for number, series in enumerate(tiff.series)
+        if series.keyframe.is_mask and series.axes == "YX"
+        for coarse, level in enumerate(series.levels)
+    }
+    if not found or set(axes) - set("YXS"):
+        return ()
+    rows, cols = axes.index("Y"), axes.index("X")
+    return tuple(found.get((level.shape[rows], level.shape[cols])) for level in levels)
+
+
+def _alpha(series: Any, page: Any) -> int | None:
+    """Return which sample is an alpha channel."""
+    extra = tuple(page.extrasamples)
+    if "S" not in series.axes or not extra:
+        return None
+    first = series.shape[series.axes.index("S")] - len(extra)
+    kinds = tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA
+    return next((first + number for number, kind in enumerate(extra) if kind in kinds), None)
+
+
+def _lazy(path: Path, series: int, number: int, level: Any) -> LazyFile:
+    dtype = np.dtype(level.dtype)
+    return LazyFile(_open_level, path, series, number, shape=level.shape, dtype=dtype)
+
+
+def _open_level(path: Path, number_of_series: int, number: int) -> Any:
     """Open one resolution as an array; the file stays open as long as it is in use."""
     import zarr
 
     tiff = tifffile.TiffFile(path)
-    series = tiff.series[0]
+    series = tiff.series[number_of_series]
     level = series.levels[number]
     if level.dataoffset is not None:
         # Not compressed and in one piece: such files may have one strip, which is the whole image.

@@ -45,7 +45,7 @@ class SceneInfo:
     t, z : int
         Which plane.
     nodata : float or None
-        The value of pixels without data.
+        The value of pixels without data; None where nothing or a mask of the file tells them.
     """
 
     name: str
@@ -78,7 +78,7 @@ class SceneInfo:
             normalisation=scene.normalisation.to_dict(),
             t=scene.t,
             z=scene.z,
-            nodata=None if scene.nodata is None else float(scene.nodata),
+            nodata=None if scene.nodata is None or scene.masked else float(scene.nodata),
         )
 
 

@@ -160,3 +160,21 @@ def test_one_changed_pixel_of_a_small_scene_is_found() -> None:
     changed = image.copy()
     changed[77, 123] = 1
     assert fingerprint(open_scene(image)) != fingerprint(open_scene(changed))
+
+
+def test_other_coarse_levels_of_a_file_are_found() -> None:
+    levels = [IMAGE, IMAGE[::2, ::2], IMAGE[::4, ::4]]
+    scene = open_scene(levels)
+    stretch = scene.normalisation
+    expected = fingerprint(scene)
+    assert fingerprint(open_scene(list(map(np.copy, levels)), normalisation=stretch)) == expected
+    for changed in (
+        levels[:2],
+        levels[:1],
+        [IMAGE, IMAGE[1::2, 1::2], levels[2]],
+        [*levels[:2], levels[2] // 2],
+    ):
+        assert fingerprint(open_scene(changed, normalisation=stretch)) != expected
+    # One that was computed, and is kept elsewhere, is none of the file's.
+    kept = scene.with_level(3, scene.read(3, slice(None), slice(None)))
+    assert fingerprint(kept) == expected
