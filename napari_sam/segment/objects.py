@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_sam.tiles.geometry import TileId
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -24,7 +26,11 @@ class Candidate:
     stability : float
         IoU of the masks cut from the logits 1 above and 1 below the threshold.
     prompt : str
-        The kind of prompt: "point", "points", "box", "box+points" or "grid".
+        The kind of prompt: "point", "points", "box", "box+points", "scribble", "mask" or "grid".
+    level : int
+        The level of the Scene at which it was found; finer ones only refined it.
+    tiles : tuple of TileId
+        Those whose answers are in it, from the coarsest level; none for a picture without tiles.
     """
 
     row: int
@@ -33,6 +39,8 @@ class Candidate:
     predicted_iou: float
     stability: float
     prompt: str
+    level: int = 0
+    tiles: tuple[TileId, ...] = ()
 
     @property
     def area(self) -> int:
