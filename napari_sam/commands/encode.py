@@ -1,10 +1,11 @@
 """`napari-sam encode`: an image of any size into a store of embeddings."""
 
 import shlex
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from napari_sam.commands.running import progress_bar, stopping
 from napari_sam.errors import InputError
@@ -76,8 +77,9 @@ def run(
     from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
 
     if scheduler is not None:
-        with connect(scheduler):
-            pass  # refused here, before anything is read or written
+        with connect(scheduler) as client:  # refused here, before anything is read or written
+            if not client.nthreads():
+                print(f"{scheduler} has no workers yet: they are waited for", file=sys.stderr)
         if "://" not in image:
             image = str(Path(image).absolute())  # workers may run in another folder
     store = EmbeddingStore.open(where) if resume else None
@@ -85,7 +87,7 @@ def run(
         _refuse_existing(where)
     check_model(model_name, device, precision)
     scene = open_like(store, image)
-    sam = load(model_name, device, precision)
+    sam = load_like(store, model_name, device, precision)
     if store is None:
         geometry = _cut(scene, sam.variant.image_size, halo)
     else:
@@ -153,6 +155,27 @@ def open_like(store: "EmbeddingStore | None", image: str) -> "Scene":
         nodata=was.nodata,
         normalisation=Normalisation.from_dict(was.normalisation),
     )
+
+
+def load_like(
+    store: "EmbeddingStore | None", model_name: str, device: str, precision: "Precision"
+) -> "Sam":
+    """Load a model; if there is a store, and nothing else is asked for, in its precision.
+
+    Raises
+    ------
+    InputError
+        As `loading.load`.
+    """
+    from napari_sam.tiles.store import ModelInfo
+
+    sam = load(model_name, device, precision)
+    if store is None or precision != "auto":
+        return sam
+    wanted = store.model.number_format
+    if wanted == ModelInfo.of(sam).number_format:
+        return sam
+    return load(model_name, device, cast("Precision", wanted))
 
 
 def encode_shown(

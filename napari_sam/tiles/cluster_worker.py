@@ -15,6 +15,7 @@ import napari_sam
 from napari_sam.errors import InputError
 
 from .geometry import TileId
+from .kept_levels import keep_levels
 from .pipeline import Pipeline, Summary
 from .store import EmbeddingStore
 from .store_errors import StoreMismatch
@@ -154,7 +155,7 @@ def _pack(scene: Scene, sam: Sam, store: EmbeddingStore, batch: int) -> _Parcel:
 
     from src_model.openvino_backend import OpenVinoEncoder
 
-    _, (where,) = store.__reduce__()
+    where = store.place.given
     if isinstance(where, MemoryStore):
         raise InputError(
             "A store in memory cannot be shared with a cluster: make it in a folder or at a URL "
@@ -204,7 +205,8 @@ def _unpack(parcel: _Parcel) -> tuple[Scene, Sam, EmbeddingStore]:
     scene = pickle.loads(parcel.scene)
     sam = _rebuilt(parcel)
     store.check(scene=SceneInfo.of(scene), model=ModelInfo.of(sam))
-    return scene, sam, store
+    # Here, and not for each task: what is known of the levels is read once.
+    return keep_levels(scene, store), sam, store
 
 
 def _rebuilt(parcel: _Parcel) -> Sam:
