@@ -235,12 +235,17 @@ def size_said(size: int) -> str:
 
 
 def _refuse_existing(where: str) -> None:
-    """Refuse a place where a store is already."""
+    """Refuse a place where a store is already, or that cannot be reached."""
+    from napari_sam.tiles.places import ROOT, find_place
     from napari_sam.tiles.store import EmbeddingStore, StoreUnusable
 
     try:
         EmbeddingStore.open(where)
-    except StoreUnusable:  # whatever else may be there `create` refuses
+    except StoreUnusable:
+        # Whatever else may be there `create` refuses, but a server that is down is told before the
+        # model is loaded.
+        if "://" in where:
+            find_place(where, new=True).fetch(ROOT)
         return
     raise InputError(
         f"{where} is a store already: go on with it with --resume, or choose another place."

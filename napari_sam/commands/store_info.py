@@ -5,10 +5,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_sam.commands.encode import encode_shown, open_like, refuse_failures, size_said
+from napari_sam.commands.encode import (
+    encode_shown,
+    load_like,
+    open_like,
+    refuse_failures,
+    size_said,
+)
 from napari_sam.commands.running import progress_bar
 from napari_sam.errors import InputError
-from napari_sam.loading import check_model, load
+from napari_sam.loading import check_model
 
 if TYPE_CHECKING:
     from napari_sam.tiles.geometry import TileId
@@ -104,7 +110,7 @@ def verify(
     if repair is not None:
         check_model(model_name, device, precision)
         scene = open_like(store, repair)
-        sam = load(model_name, device, precision)
+        sam = load_like(store, model_name, device, precision)
         store.check(scene=SceneInfo.of(scene), model=ModelInfo.of(sam))
     with progress_bar("tiles read") as show:
         damaged = store.verify(show)

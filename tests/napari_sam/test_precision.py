@@ -74,6 +74,23 @@ def test_openvino_is_told_by_its_numbers(tiny_sam: Sam) -> None:
     assert (info.precision, info.number_format) == (f"openvino {kind}", kind)
 
 
+def test_the_command_goes_on_in_the_precision_of_the_store(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, store = tmp_path / "image.npy", str(tmp_path / "store")
+    np.save(image, np.random.default_rng(4).integers(0, 256, (90, 100), dtype=np.uint8))
+    encode = ["encode", str(image), "-o", store, "--model", str(tiny_weights), "--device", "cpu"]
+    assert main([*encode, "--levels", "0", "--precision", "bfloat16"]) == 0
+    assert main([*encode, "--resume"]) == 0
+    opened = EmbeddingStore.open(store)
+    assert (opened.progress().missing, opened.model.precision) == (0, "bfloat16")
+    capsys.readouterr()
+    assert main([*encode, "--resume", "--precision", "float32"]) == 2
+    err = capsys.readouterr().err
+    assert "load it with precision bfloat16 to go on" in err
+    assert err.count("\n") == 1
+
+
 def test_info_tells_it(
     scene: Scene, halved: Sam, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
