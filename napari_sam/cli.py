@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from napari_sam import __version__
+from napari_sam.allocator import keep_freed_memory
 from napari_sam.cli_evaluation import add_evaluate
 from napari_sam.cli_options import add_model
 from napari_sam.cli_tiles import add_encode, add_info, add_verify
@@ -326,6 +327,7 @@ def _run_models(options: argparse.Namespace) -> None:
 
 def run() -> NoReturn:
     """Run the command of this process's command line, and end the process."""
+    keep_freed_memory()
     sys.exit(main())
 
 
