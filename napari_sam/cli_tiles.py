@@ -21,8 +21,7 @@ examples:
   napari-sam encode slide.tif -o slide.embeddings
   napari-sam encode slide.tif -o slide.embeddings --resume
   napari-sam encode slide.tif -o s3://bucket/slide --model vit_b --levels 1,2,3
-  napari-sam encode /shared/slide.tif -o /shared/slide.embeddings \
-      --scheduler tcp://node7:8786
+  napari-sam encode /disk/slide.tif -o /disk/store --scheduler tcp://node7:8786
 """
 
 _INFO = """\
