@@ -1,9 +1,7 @@
-"""A store of embeddings gives back what was written, or says what is wrong."""
+"""A store of embeddings gives back what was written, and finds what is damaged."""
 
 from __future__ import annotations
 
-import errno
-import json
 import pickle
 from collections import Counter
 from dataclasses import replace
@@ -14,7 +12,20 @@ import numpy as np
 import pytest
 import torch
 import zarr
-from zarr.core.buffer import Buffer, BufferPrototype
+from embedding_stores import (
+    FIRST,
+    GEOMETRY,
+    MODEL,
+    SCENE,
+    SECOND,
+    SHAPE,
+    FailingStore,
+    assert_one_sentence,
+    embedding,
+    flip_byte,
+    make,
+)
+from zarr.core.buffer import BufferPrototype
 from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
 from napari_sam.errors import InputError
@@ -31,43 +42,8 @@ from napari_sam.tiles.store import (
     StoreUnusable,
     TileDamaged,
     TileNotThere,
-    TileRefused,
 )
 from src_model import Variant, build_sam
-
-GEOMETRY = TileGeometry((100, 300), tile=64, halo=8)  # (2, 6) tiles at level 0
-SHAPE = (3, 4, 4)
-SCENE = SceneInfo(
-    "the array",
-    GEOMETRY.shape,
-    "YX",
-    ("grey",),
-    "f" * 32,
-    {"kind": "percentile", "low": [1.0], "high": [900.5]},
-)
-MODEL = ModelInfo("0" * 64, {"name": "custom", "pixel_mean": (1.0, 2.0, 3.0)}, SHAPE)
-FIRST, SECOND = TileId(0, 0, 0), TileId(0, 1, 2)
-
-
-def make(where: Any, **options: Any) -> EmbeddingStore:
-    return EmbeddingStore.create(where, SCENE, MODEL, GEOMETRY, **options)
-
-
-def embedding(seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=SHAPE).astype(np.float32)
-
-
-def assert_one_sentence(error: pytest.ExceptionInfo[InputError], expected: str) -> None:
-    sentence = str(error.value)
-    assert expected in sentence
-    assert "\n" not in sentence
-    assert sentence.endswith(".")
-
-
-def flip_byte(path: Path, place: int = -20) -> None:
-    content = bytearray(path.read_bytes())
-    content[place] ^= 1
-    path.write_bytes(content)
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [("float16", 2**-11), ("bfloat16", 2**-8)])
@@ -283,175 +259,6 @@ def test_a_store_can_be_sent_to_another_process(tmp_path: Path) -> None:
     store = make(tmp_path / "store")
     store.write(FIRST, embedding())
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).read(FIRST), store.read(FIRST))
-
-
-def test_what_is_no_store(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "file").write_text("text")
-    (tmp_path / "bad.zip").write_text("text")
-    zarr.create_group(tmp_path / "group")
-    for name, expected in [
-        ("none", "does not exist"),
-        ("none.zip", "does not exist"),
-        ("empty", "is no store"),
-        ("file", "is a file"),
-        ("bad.zip", "cannot be read"),
-        ("group", "not that of a store"),
-    ]:
-        with pytest.raises(StoreUnusable) as error:
-            EmbeddingStore.open(tmp_path / name)
-        assert_one_sentence(error, expected)
-        assert str(tmp_path / name) in str(error.value)
-    assert not (tmp_path / "none").exists()
-    with pytest.raises(StoreUnusable) as error:
-        EmbeddingStore.open("nothing-knows-this://bucket/store")
-    assert_one_sentence(error, "cannot be opened")
-
-
-@pytest.mark.parametrize("change", ["newer", "damaged", "array"])
-def test_descriptions_that_cannot_be_used(tmp_path: Path, change: str) -> None:
-    make(tmp_path / "store")
-    path = tmp_path / "store/zarr.json"
-    saved = json.loads(path.read_text())
-    said = saved["attributes"]["napari_sam_embedding_store"]
-    if change == "newer":
-        said["format_version"] = 2
-    elif change == "damaged":
-        del said["scene"]["channels"]
-    else:
-        said["embedding_shape"] = [3, 4, 5]
-    path.write_text(json.dumps(saved))
-    expected = {
-        "newer": "version 2 of the format",
-        "damaged": "restore its zarr.json",
-        "array": "level_0",
-    }
-    with pytest.raises(InputError) as error:
-        EmbeddingStore.open(tmp_path / "store").write(FIRST, np.zeros((3, 4, 5)))
-    assert_one_sentence(error, expected[change])
-    assert isinstance(error.value, StoreMismatch) == (change == "newer")
-
-
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    store = make(tmp_path / "store")
-    store.write(FIRST, embedding())
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other/notes.txt").write_text("text")
-    (tmp_path / "file").write_text("text")
-    for name, expected in [
-        ("store", "exists already"),
-        ("other", "is not empty"),
-        ("file", "is a file"),
-        ("store.zip", "save_zip"),
-    ]:
-        with pytest.raises(StoreUnusable) as error:
-            make(tmp_path / name)
-        assert_one_sentence(error, expected)
-    assert store.state(FIRST) == State.DONE
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({"levels": []}, "levels [] cannot be stored"),
-        ({"levels": [0, 9]}, "give some of 0 to 3"),
-        ({"levels": [0, 0]}, "each once"),
-        ({"dtype": "float8"}, "give 'float16' or 'bfloat16'"),
-        ({"shard": 0}, "must be 1 or more"),
-    ],
-)
-def test_settings_that_cannot_be(options: dict[str, Any], expected: str) -> None:
-    with pytest.raises(InputError) as error:
-        make(MemoryStore(), **options)
-    assert_one_sentence(error, expected)
-
-
-def test_embeddings_that_cannot_be_stored() -> None:
-    store = make(MemoryStore(), levels=[0])
-    large = np.full(SHAPE, 1e5)
-    with pytest.raises(TileRefused) as refused:
-        store.write(FIRST, large)
-    assert_one_sentence(refused, "make the store with dtype='bfloat16'")
-    with pytest.raises(TileRefused) as refused:
-        store.write(FIRST, embedding() * np.nan)
-    assert_one_sentence(refused, "not finite")
-    for tile, values, expected in [
-        (FIRST, np.zeros((3, 4, 5)), "has shape (3, 4, 5)"),
-        (TileId(1, 0, 0), embedding(), "level 1 is not in the store"),
-        (TileId(0, 2, 0), embedding(), "there is none at 2, 0"),
-    ]:
-        with pytest.raises(InputError) as error:
-            store.write(tile, values)
-        assert_one_sentence(error, expected)
-    assert store.progress().done == 0
-    assert make(MemoryStore(), dtype="bfloat16").write(FIRST, large) < 2**-8
-
-
-class FailingStore(LocalStore):
-    """A disk that is full from some write on, for keys that contain a word."""
-
-    word, number = "", errno.ENOSPC
-
-    async def set(self, key: str, value: Buffer) -> None:
-        if self.word and self.word in key:
-            raise OSError(self.number, "No space left on device")
-        await super().set(key, value)
-
-
-@pytest.mark.parametrize("word", ["level_0", "journal"])
-def test_a_full_disk(tmp_path: Path, word: str) -> None:
-    disk = FailingStore(tmp_path / "store")
-    store = make(disk)
-    store.write(FIRST, embedding())
-    disk.word = word
-    with pytest.raises(StoreUnusable) as error:
-        store.write(SECOND, embedding())
-    assert_one_sentence(error, "make room on that disk")
-    assert store.state(SECOND) == State.MISSING
-    disk.word = ""
-    store.write(TileId(0, 1, 1), embedding())
-    again = EmbeddingStore.open(tmp_path / "store")
-    assert (again.progress().done, again.state(SECOND)) == (2, State.MISSING)
-
-
-@pytest.mark.parametrize("word", ["level_0", "level_2", "zarr.json"])
-def test_a_full_disk_leaves_no_half_of_a_store(tmp_path: Path, word: str) -> None:
-    disk = FailingStore(tmp_path / "new")
-    disk.word = word
-    with pytest.raises(StoreUnusable, match="make room"):
-        make(disk)
-    assert not (tmp_path / "new").exists()
-    (tmp_path / "old").mkdir()
-    disk = FailingStore(tmp_path / "old")
-    disk.word = word
-    with pytest.raises(StoreUnusable, match="make room"):
-        make(disk)
-    make(tmp_path / "old")
-
-
-def test_a_place_that_may_not_be_written(tmp_path: Path) -> None:
-    disk = FailingStore(tmp_path / "store")
-    store = make(disk)
-    disk.word, disk.number = "c.", errno.EACCES
-    with pytest.raises(StoreUnusable) as error:
-        store.write(FIRST, embedding())
-    assert_one_sentence(error, "choose a place that you may use")
-
-
-def test_a_folder_that_vanished_is_not_made_again(tmp_path: Path) -> None:
-    store = make(tmp_path / "store")
-    store.write(FIRST, embedding())
-    (tmp_path / "store").rename(tmp_path / "moved")
-    for act in (
-        lambda: store.write(SECOND, embedding()),
-        lambda: store.read(FIRST),
-        lambda: store.mark_empty(SECOND, "constant"),
-    ):
-        with pytest.raises(StoreUnusable) as error:
-            act()
-        assert_one_sentence(error, "is no longer there")
-    assert not (tmp_path / "store").exists()
-    assert EmbeddingStore.open(tmp_path / "moved").read(FIRST).shape == SHAPE
 
 
 class CountingStore(WrapperStore[LocalStore]):
