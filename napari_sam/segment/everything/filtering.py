@@ -1,0 +1,306 @@
+"""From raw candidates to objects: thresholds, duplicates, pieces; arithmetic on arrays only.
+
+1. Candidates below a threshold, and whole ones of another size, are left out.
+2. Of duplicates the best stays: of one tile, or both whole. Whole ones come before those that a
+   window cuts, those of a level made for their size before others, then the score decides, then
+   the finer level and the place in the scene.
+3. Pieces of two tiles that agree are one object: what both tiles could see of it is about the same.
+4. Pieces, alone or joined, are dropped where a whole mask agrees with them in the same way. This is
+   how an object too large for its tiles is taken from a coarser level.
+5. Once more duplicates, with the joined masks; joined ones of another size are left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_sam.errors import InputError
+
+from .candidates import AllCandidates
+from .clicking import RawThresholds
+from .grid import Grid
+from .joining import best_of_each_other, join
+from .overlaps import LEAST_EVIDENCE, LEAST_OVERLAP, Pairs
+
+__all__ = ["Group", "Thresholds", "choose", "rank", "suppress"]
+
+Group = tuple[int, ...]
+"""The candidates of one object."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What makes an object of candidates.
+
+    Parameters
+    ----------
+    predicted_iou, stability : float
+        Least values.
+    overlap : float
+        Greatest IoU of two objects; cut pieces are compared where both tiles see.
+    joining : float
+        Least agreement of two pieces of one object: their IoU where the windows of both tiles are.
+        0.6 is far above what different objects reach that lie side by side, and below what the
+        network gives for one object seen from two tiles.
+    smallest, largest : float or None
+        Sizes in pixels of level 0: an object's size is the side of the square of the same area.
+    stitch : bool
+        False leaves tiles by themselves: duplicates and pieces of several tiles all stay. For
+        comparison only.
+    """
+
+    predicted_iou: float
+    stability: float
+    overlap: float = 0.7
+    joining: float = 0.6
+    smallest: float | None = None
+    largest: float | None = None
+    stitch: bool = True
+
+    def check(self, raw: RawThresholds) -> None:
+        """Refuse what the raw candidates cannot answer.
+
+        Raises
+        ------
+        InputError
+            If they were kept with stricter thresholds.
+        """
+        for name, least, kept in (
+            ("predicted IoU", self.predicted_iou, raw.predicted_iou),
+            ("stability", self.stability, raw.stability),
+            ("overlap", self.overlap, LEAST_OVERLAP),
+            ("agreement of pieces", self.joining, LEAST_OVERLAP),
+        ):
+            if not kept <= least <= 1:
+                raise InputError(
+                    f"A threshold of {least:g} for the {name} cannot be used: candidates are kept "
+                    f"from {kept:g} on, choose between that and 1."
+                )
+
+
+def choose(
+    candidates: AllCandidates,
+    pairs: Pairs,
+    ranks: np.ndarray,
+    thresholds: Thresholds,
+    joined_area: Callable[[Group], int],
+    overlaps_of: Callable[[list[Group], np.ndarray], list[tuple[int, int, float]]],
+) -> list[Group]:
+    """Find the objects.
+
+    Parameters
+    ----------
+    candidates, pairs
+        All of them.
+    ranks : (n,) ndarray
+        As `rank` gives them.
+    thresholds : Thresholds
+        What is asked for.
+    joined_area : callable
+        Returns the area of several candidates together, in pixels of level 0.
+    overlaps_of : callable
+        Takes groups of several candidates, and single candidates; returns the IoU of those that
+        overlap: (group, group) or (group, groups + single), by place.
+
+    Returns
+    -------
+    list of tuple of int
+        For each object its candidates; several for a joined one.
+    """
+    good = candidates.predicted_ious >= np.float32(thresholds.predicted_iou)
+    good &= candidates.stabilities >= np.float32(thresholds.stability)
+    low, high = _areas(thresholds)
+    cut = candidates.cuts > 0
+    # A piece may be smaller than its object, not larger.
+    good &= (candidates.areas <= high) & ((candidates.areas >= low) | cut)
+    first, second = pairs.first, pairs.second
+    there = good[first] & good[second]
+    same_tile = candidates.tile_of[first] == candidates.tile_of[second]
+    alike = there & (pairs.iou > thresholds.overlap)
+    whole = ~cut[first] & ~cut[second]
+    comparable = same_tile | whole if thresholds.stitch else same_tile
+    alike &= comparable
+    kept = suppress(ranks, first[alike], second[alike], good)
+    if not thresholds.stitch:
+        return [(index,) for index in np.flatnonzero(kept).tolist()]
+    groups = _groups(candidates, pairs, thresholds, cut, kept)
+    gone = _represented(pairs, thresholds, cut, kept)
+    groups = _not_represented(groups, candidates.areas, gone, kept)
+    kept &= ~gone
+    return _without_duplicates(
+        candidates, pairs, thresholds, kept, groups, ranks, joined_area, overlaps_of
+    )
+
+
+def suppress(
+    ranks: np.ndarray, first: np.ndarray, second: np.ndarray, good: np.ndarray
+) -> np.ndarray:
+    """Keep the best of duplicates, as if the best chose first, then the next, and so on.
+
+    Parameters
+    ----------
+    ranks : (n,) ndarray
+        All different; less is better.
+    first, second : (m,) ndarray
+        Pairs of duplicates.
+    good : (n,) bool ndarray
+        Who takes part.
+
+    Returns
+    -------
+    (n,) bool ndarray
+        Those that are no duplicate of a better one that is kept.
+
+    Examples
+    --------
+    >>> pairs = np.array([0, 1]), np.array([1, 2])
+    >>> suppress(np.array([0, 1, 2]), *pairs, np.ones(3, bool))
+    array([ True, False,  True])
+    """
+    swap = ranks[first] > ranks[second]
+    better, worse = np.where(swap, second, first), np.where(swap, first, second)
+    both = good[better] & good[worse]
+    better, worse = better[both], worse[both]
+    kept = good.copy()
+    while len(better):
+        # Those that no better one threatens are sure; what is worse than a sure one goes, with all
+        # that it threatened.
+        sure = np.ones(len(ranks), bool)
+        sure[worse] = False
+        kept[worse[sure[better]]] = False
+        open_ = kept[better] & kept[worse] & ~sure[better]
+        better, worse = better[open_], worse[open_]
+    return kept
+
+
+def _areas(thresholds: Thresholds) -> tuple[float, float]:
+    low = 0.0 if thresholds.smallest is None else thresholds.smallest**2
+    high = math.inf if thresholds.largest is None else thresholds.largest**2
+    return low, high
+
+
+def rank(candidates: AllCandidates, grid: Grid) -> np.ndarray:
+    """Return each candidate's place in the order of who is preferred.
+
+    It does not depend on thresholds, nor on the order in which tiles were done.
+    """
+    sizes = np.sqrt(candidates.areas)
+    unfit = np.ones(len(candidates), bool)
+    for level in grid.levels:
+        made_for = (sizes >= level.low) & (sizes <= level.high)
+        unfit[(candidates.levels == level.level) & made_for] = False
+    order = np.lexsort(
+        (
+            candidates.boxes[:, 3],
+            candidates.boxes[:, 2],
+            candidates.firsts[:, 1],
+            candidates.firsts[:, 0],
+            candidates.levels,
+            -candidates.predicted_ious,
+            unfit,
+            candidates.cuts > 0,
+        )
+    )
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order))
+    return ranks
+
+
+def _represented(
+    pairs: Pairs, thresholds: Thresholds, cut: np.ndarray, kept: np.ndarray
+) -> np.ndarray:
+    """Tell which pieces a whole mask stands for."""
+    first, second = pairs.first, pairs.second
+    agree = kept[first] & kept[second] & (cut[first] != cut[second])
+    agree &= pairs.agreement > min(thresholds.overlap, thresholds.joining)
+    agree &= pairs.evidence >= LEAST_EVIDENCE
+    gone = np.zeros(len(kept), bool)
+    gone[np.where(cut[first], first, second)[agree]] = True
+    return gone
+
+
+def _not_represented(
+    groups: list[Group], areas: np.ndarray, gone: np.ndarray, kept: np.ndarray
+) -> list[Group]:
+    """Return the groups that no whole mask stands for, and take the others' pieces out of `kept`.
+
+    A group counts as a whole: it goes if pieces with more than half of its area do.
+    """
+    left = []
+    for group in groups:
+        members = np.array(group)
+        if 2 * areas[members[gone[members]]].sum() > areas[members].sum():
+            kept[members] = False
+        else:
+            gone[members] = False
+            left.append(group)
+    return left
+
+
+def _groups(
+    candidates: AllCandidates,
+    pairs: Pairs,
+    thresholds: Thresholds,
+    cut: np.ndarray,
+    kept: np.ndarray,
+) -> list[Group]:
+    """Return the pieces that belong together, two or more each."""
+    first, second = pairs.first, pairs.second
+    linked = kept[first] & kept[second] & cut[first] & cut[second]
+    linked &= candidates.levels[first] == candidates.levels[second]
+    linked &= candidates.tile_of[first] != candidates.tile_of[second]
+    linked &= (pairs.agreement >= thresholds.joining) & (pairs.evidence >= LEAST_EVIDENCE)
+    chosen = np.flatnonzero(linked)
+    best = best_of_each_other(
+        first[chosen], second[chosen], pairs.agreement[chosen], candidates.tile_of
+    )
+    links = chosen[best]
+    roots = join(len(candidates), first[links], second[links])
+    members: dict[int, list[int]] = {}
+    for index in np.unique(np.concatenate([first[links], second[links]])).tolist():
+        members.setdefault(int(roots[index]), []).append(index)
+    return [tuple(group) for group in members.values()]
+
+
+def _without_duplicates(
+    candidates: AllCandidates,
+    pairs: Pairs,
+    thresholds: Thresholds,
+    kept: np.ndarray,
+    groups: list[Group],
+    ranks: np.ndarray,
+    joined_area: Callable[[Group], int],
+    overlaps_of: Callable[[list[Group], np.ndarray], list[tuple[int, int, float]]],
+) -> list[Group]:
+    """Remove duplicates among joined objects, whole ones and pieces that stay alone."""
+    low, high = _areas(thresholds)
+    single = kept.copy()
+    single[[index for group in groups for index in group]] = False
+    groups = [group for group in groups if low <= joined_area(group) <= high]
+    single &= (candidates.areas >= low) & (candidates.areas <= high)
+    # Units are the groups, then the single ones.
+    alone = np.flatnonzero(single)
+    place = np.full(len(candidates), -1, np.int64)
+    place[alone] = len(groups) + np.arange(len(alone))
+    first, second = pairs.first, pairs.second
+    overlap = np.maximum(pairs.iou, np.where(pairs.evidence >= LEAST_EVIDENCE, pairs.agreement, 0))
+    alike = single[first] & single[second] & (overlap > thresholds.overlap)
+    found = overlaps_of(groups, alone) if groups else []
+    found = [row for row in found if row[2] > thresholds.overlap]
+    one = np.concatenate([place[first[alike]], np.array([row[0] for row in found], np.int64)])
+    other = np.concatenate([place[second[alike]], np.array([row[1] for row in found], np.int64)])
+    # Whole ones first, then joined ones, then what stays cut.
+    kinds = np.concatenate(
+        [np.ones(len(groups), np.int64), np.where(candidates.cuts[alone] > 0, 2, 0)]
+    )
+    best = np.array([ranks[list(group)].min() for group in groups], np.int64)
+    order = np.lexsort((np.concatenate([best, ranks[alone]]), kinds))
+    unit_ranks = np.empty(len(order), np.int64)
+    unit_ranks[order] = np.arange(len(order))
+    left = suppress(unit_ranks, one, other, np.ones(len(order), bool))
+    units = [*groups, *((index,) for index in alone.tolist())]
+    return [unit for unit, stays in zip(units, left.tolist(), strict=True) if stays]
