@@ -255,12 +255,13 @@ class ClusterRun:
             return
         task = self._running.pop(future)
         from distributed import CancelledError, KilledWorker
+        from distributed.comm import CommClosedError
 
         try:
             worker, summary = future.result()
         except KilledWorker as error:
             self._killed(task, error.allowed_failures + 1)
-        except CancelledError:
+        except (CancelledError, CommClosedError):
             self._lost(task)
         except ModuleNotFoundError as error:
             raise InputError(
