@@ -103,13 +103,18 @@ def add_info(commands: Any) -> None:
 def add_verify(commands: Any) -> None:
     """Describe `verify` likewise."""
     parser = commands.add_parser(
-        "verify", usage="napari-sam verify STORE [--repair IMAGE]", description=_VERIFY
+        "verify", usage="napari-sam verify STORE [--repair [IMAGE]]", description=_VERIFY
     )
     parser.set_defaults(run=_run_verify)
     parser.add_argument("store", metavar="STORE", help="folder, .zip file or URL of a store")
     how = parser.add_argument_group("repair")
     how.add_argument(
-        "--repair", metavar="IMAGE", help="the image of the store, to encode damaged tiles again"
+        "--repair",
+        metavar="IMAGE",
+        nargs="?",
+        const="",
+        help="encode damaged tiles again, from the image that the store names; give it if that "
+        "has moved",
     )
     _add_model(how)
 

@@ -93,7 +93,7 @@ def verify(
     where : str
         Folder, .zip file or URL.
     repair : str or None
-        The image; None only tells.
+        The image, or "" for the one that the store names; None only tells.
     model_name, device, precision : str
         What to repair with, as `src_model.load_model` takes them.
 
@@ -108,6 +108,7 @@ def verify(
     store = EmbeddingStore.open(where)
     scene = sam = None
     if repair is not None:
+        repair = repair or store.scene.name
         check_model(model_name, device, precision)
         scene = open_like(store, repair)
         sam = load_like(store, model_name, device, precision)

@@ -221,6 +221,9 @@ def test_damage_is_found_and_repaired(
     assert encode(store, "--resume") == 0
     assert embeddings(store) == whole
     damage()
+    assert main(["verify", str(store), "--repair", "--model", str(tiny_weights)]) == 0
+    assert embeddings(store) == whole
+    damage()
     assert main(["verify", str(store), "--repair", str(image)]) == 2  # with vit_nano
     assert "another model" in capsys.readouterr().err
 
