@@ -74,14 +74,15 @@ def best_of_each_other(
     ... )
     array([False,  True])
     """
-    best = np.ones(len(first), bool)
-    for one, other in ((first, second), (second, first)):
-        order = np.lexsort((other, -agreement, tile_of[other], one))
-        key = np.stack([one, tile_of[other]])[:, order]
-        is_first = np.ones(len(order), bool)
-        is_first[1:] = (key[:, 1:] != key[:, :-1]).any(0)
-        best[order] &= is_first
-    return best
+    # Each pair twice, once from either side.
+    one, other = np.concatenate([first, second]), np.concatenate([second, first])
+    order = np.lexsort((other, -np.tile(agreement, 2), tile_of[other], one))
+    key = np.stack([one, tile_of[other]])[:, order]
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = (key[:, 1:] != key[:, :-1]).any(0)
+    best = np.empty(len(order), bool)
+    best[order] = is_first
+    return best[: len(first)] & best[len(first) :]
 
 
 def open_sides(cuts: np.ndarray, windows: np.ndarray) -> int:
