@@ -209,14 +209,14 @@ class EmbeddingDecoder:
                 dense,
                 wanted=slice(None) if every else slice(1, None) if ambiguous else slice(0, 1),
             )
-        for index, (number, tile) in enumerate(there):
+        for index, (number, of) in enumerate(there):
             masks, scores = logits[index].cpu().numpy(), ious[index].cpu().numpy()
             order = _instead_of_its_like(masks, self.threshold) if every else range(len(masks))
-            rows, cols = self.nodes(tile.tile)
+            rows, cols = self.nodes(of.tile)
             answers[number] = Answer(
-                tile.tile,
+                of.tile,
                 tuple(
-                    grid_at(tile.tile.level, rows, cols, masks[i, : len(rows), : len(cols)])
+                    grid_at(of.tile.level, rows, cols, masks[i, : len(rows), : len(cols)])
                     for i in order
                 ),
                 tuple(float(scores[i]) for i in order),

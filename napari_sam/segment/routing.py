@@ -4,7 +4,8 @@
 
 A mask that ends at a border of its tile which is no border of the scene is cut off there. And a
 tile that shows only a part of an object's inside, with no boundary in sight, makes the network
-guess: it says so itself by a low predicted IoU. Both are asked again one level coarser.
+guess: it says so itself by a low predicted IoU, or by logits near the threshold everywhere. Both
+are asked again one level coarser.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from napari_sam.tiles.geometry import TileGeometry, TileId
 from napari_sam.tiles.tile_predictor import to_level
 
 from .decoding import Answer, Decoder, TilePrompt
+from .image import mask_stability
 from .logit_grid import LogitGrid
 from .scribbles import MaskPrompt, mask_logits
 
-__all__ = ["Found", "ScenePrompt", "is_cut", "route", "tile_holding"]
+__all__ = ["Found", "ScenePrompt", "is_cut", "is_guess", "route", "tile_holding"]
 
-SURE = 0.5
-"""Predicted IoU below which a mask is compared with that of the next coarser level."""
+LEAST_IOU, LEAST_STABILITY = 0.5, 0.2
+"""Predicted IoU and stability below which a mask is compared with that of the next coarser level.
+Networks that know an object are far above."""
 
 _CUT_NODES = 3
 """Nodes at one inner border of a tile from which a mask is cut off there."""
@@ -89,6 +92,8 @@ class Found:
         Its logits.
     iou : float
         Predicted.
+    stability : float
+        Of its logits.
     cut : bool
         Whether it goes on outside of the tile.
     """
@@ -96,7 +101,13 @@ class Found:
     tile: TileId
     grid: LogitGrid
     iou: float
+    stability: float
     cut: bool
+
+    @property
+    def sure(self) -> bool:
+        """Whether it needs no other level's opinion."""
+        return not is_guess(self.iou, self.stability)
 
 
 def route(decoder: Decoder, prompt: ScenePrompt) -> list[Found]:
@@ -147,6 +158,17 @@ def route(decoder: Decoder, prompt: ScenePrompt) -> list[Found]:
     if not chains:
         raise InputError(_nowhere(held))
     return [_best(chain) for chain in chains]
+
+
+def is_guess(iou: float, stability: float) -> bool:
+    """Tell from a mask's scores whether the network does not know what it sees.
+
+    Examples
+    --------
+    >>> is_guess(0.9, 0.8), is_guess(0.9, 0.0), is_guess(0.2, 0.8)
+    (False, True, True)
+    """
+    return iou < LEAST_IOU or stability < LEAST_STABILITY
 
 
 def tile_holding(geometry: TileGeometry, level: int, extent: Sequence[float]) -> TileId | None:
@@ -245,6 +267,7 @@ def _found(decoder: Decoder, answer: Answer) -> list[Found]:
             answer.tile,
             grid,
             iou,
+            mask_stability(grid.values, decoder.threshold),
             is_cut(grid, decoder.geometry, answer.tile, decoder.threshold),
         )
         for grid, iou in zip(answer.grids, answer.ious, strict=True)
@@ -252,13 +275,13 @@ def _found(decoder: Decoder, answer: Answer) -> list[Found]:
 
 
 def _goes_on(found: Found) -> bool:
-    return found.cut or found.iou < SURE
+    return found.cut or not found.sure
 
 
 def _best(chain: Sequence[Found]) -> Found:
-    """Choose of one mask's answers, the finest first: whole before cut, then the surest."""
+    """Choose of one mask's answers: whole before cut, then the surest."""
     whole = [found for found in chain if not found.cut] or [chain[-1]]
-    return max(whole, key=lambda found: min(found.iou, SURE))
+    return max(whole, key=lambda found: (found.sure, found.iou * found.stability))
 
 
 def _matches(
@@ -266,11 +289,14 @@ def _matches(
 ) -> list[int]:
     """Give each mask that goes on one of the coarser level, no two the same.
 
-    The pairs that agree most come first. A mask that resembles none keeps its number: the
-    decoder's outputs each have a scale of their own.
+    The pairs that agree most come first. A mask that resembles none, or that is a guess itself,
+    keeps its number: the decoder's outputs each have a scale of their own.
     """
     agreement = np.array(
-        [[_agreement(end.grid, other.grid, threshold) for other in coarser] for end in ends]
+        [
+            [_agreement(end.grid, other.grid, threshold) if end.sure else 0.0 for other in coarser]
+            for end in ends
+        ]
     )
     given: dict[int, int] = {}
     for flat in np.argsort(-agreement, axis=None, kind="stable"):

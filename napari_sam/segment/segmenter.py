@@ -131,7 +131,9 @@ class Segmenter:
             logits = decoder.pixels(found.grid, found.tile)
             row, col, mask = window.row0, window.col0, logits > threshold
         else:
-            grid, finer = refine(decoder, found.grid, threshold)
+            grid, finer = found.grid, ()
+            if found.sure:  # else details would be guesses too
+                grid, finer = refine(decoder, grid, threshold)
             region, mask = draw(grid, threshold, decoder.geometry.shape)
             row, col, logits = region.row0, region.col0, grid.values
             tiles += finer
