@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_sam.segment.scribbles import MaskRegion
+
 Shape = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -96,10 +98,15 @@ class MadeScene:
         low = [self.centre[axis] * self.side - 0.5 - self.size / 2 for axis in (0, 1)]
         return low[0], low[1], low[0] + self.size, low[1] + self.size
 
+    def candidate(self) -> MaskRegion:
+        """Return the truth in the object's window."""
+        row0, col0, row1, col1 = (int(place) for place in self.box())
+        rows, cols = slice(max(0, row0), row1 + 2), slice(max(0, col0), col1 + 2)
+        return MaskRegion(rows.start, cols.start, self.truth(rows, cols))
+
     def iou(self, row: int, col: int, mask: np.ndarray) -> float:
         """Return the IoU of a mask with the object, a band of rows at a time."""
-        shared = drawn = 0
-        area = 0
+        shared = drawn = area = 0
         for top in range(0, self.side, 512):
             rows = slice(top, min(top + 512, self.side))
             truth = self.truth(rows, slice(0, self.side))

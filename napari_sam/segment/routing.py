@@ -233,7 +233,9 @@ def is_cut(grid: LogitGrid, geometry: TileGeometry, tile: TileId, threshold: flo
         (window.col0 > 0, inside[:, 0]),
         (window.col1 < cols, inside[:, -1]),
     ]
-    return any(inner and np.count_nonzero(side) >= _CUT_NODES for inner, side in sides)
+    return any(
+        inner and np.count_nonzero(side) >= min(_CUT_NODES, side.size) for inner, side in sides
+    )
 
 
 def _most_central(

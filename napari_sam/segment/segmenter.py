@@ -131,12 +131,12 @@ class Segmenter:
             logits = decoder.pixels(found.grid, found.tile)
             row, col, mask = window.row0, window.col0, logits > threshold
         else:
-            grid, finer = found.grid, ()
+            grid = found.grid
             if found.sure:  # else details would be guesses too
                 grid, finer = refine(decoder, grid, threshold)
+                tiles += finer
             region, mask = draw(grid, threshold, decoder.geometry.shape)
             row, col, logits = region.row0, region.col0, grid.values
-            tiles += finer
         cut = cut_candidate(mask, found.iou, mask_stability(logits, threshold), asked.kind)
         if not cut.mask.size:
             row = col = 0
