@@ -53,7 +53,7 @@ class Clicks:
 
 @dataclass(frozen=True)
 class Whole:
-    """IoU of one object: in one tile, across tiles, and across tiles without the steps that help."""
+    """IoU of one object in one tile, and across tiles with and without the steps that help."""
 
     shape: str
     across: int
@@ -132,7 +132,7 @@ def time_clicks(across: float, sam: Sam, repeats: int) -> list[Clicks]:
 
 
 def best(candidates: list[Candidate], scene: MadeScene) -> tuple[float, Candidate]:
-    """Return the candidate that fits best: which of part, object and group is meant is not asked."""
+    """Return the candidate that fits best, be it the part, the object or the group."""
     scored = [(scene.iou(one.row, one.col, one.mask), one) for one in candidates]
     return max(scored, key=lambda pair: pair[0])
 
@@ -165,7 +165,7 @@ def measure_whole(name: str, across: int, sam: Sam) -> Iterator[Whole]:
 
 @contextmanager
 def without_refinement() -> Iterator[None]:
-    with mock.patch.object(refine, "_crossed", lambda *_: iter(())):
+    with mock.patch.object(refine, "_crossed", return_value=()):
         yield
 
 

@@ -83,6 +83,26 @@ class LogitGrid:
         scale = 2.0 ** (level - self.level)
         return self.sample((rows + 0.5) * scale - 0.5, (cols + 0.5) * scale - 0.5)
 
+    def closed(self, sides: tuple[bool, bool, bool, bool], value: float) -> LogitGrid:
+        """Add nodes of one value beyond some sides, so that a mask does not go on there.
+
+        Parameters
+        ----------
+        sides : (bool, bool, bool, bool)
+            Top, bottom, left, right.
+        value : float
+            Their logit.
+        """
+        top, bottom, left, right = map(int, sides)
+        values = np.pad(
+            self.values, [(top, bottom), (left, right)], constant_values=np.float32(value)
+        )
+        origin = (
+            self.origin[0] - top * self.spacing[0],
+            self.origin[1] - left * self.spacing[1],
+        )
+        return LogitGrid(self.level, origin, self.spacing, values)
+
     def extent(self, threshold: float) -> tuple[float, float, float, float] | None:
         """Return (row0, col0, row1, col1) of all that can exceed a threshold; None if nothing can.
 

@@ -24,7 +24,15 @@ from .image import mask_stability
 from .logit_grid import LogitGrid
 from .scribbles import MaskPrompt, mask_logits
 
-__all__ = ["Found", "ScenePrompt", "is_cut", "is_guess", "route", "tile_holding"]
+__all__ = [
+    "Found",
+    "ScenePrompt",
+    "inner_sides",
+    "is_cut",
+    "is_guess",
+    "route",
+    "tile_holding",
+]
 
 LEAST_IOU, LEAST_STABILITY = 0.5, 0.2
 """Predicted IoU and stability below which a mask is compared with that of the next coarser level.
@@ -225,17 +233,24 @@ def is_cut(grid: LogitGrid, geometry: TileGeometry, tile: TileId, threshold: flo
     threshold : float
         The logit above which a pixel belongs to the mask.
     """
-    window, (rows, cols) = geometry.window(tile), geometry.level_shape(tile.level)
     inside = grid.values > threshold
-    sides = [
-        (window.row0 > 0, inside[0]),
-        (window.row1 < rows, inside[-1]),
-        (window.col0 > 0, inside[:, 0]),
-        (window.col1 < cols, inside[:, -1]),
-    ]
+    edges = inside[0], inside[-1], inside[:, 0], inside[:, -1]
     return any(
-        inner and np.count_nonzero(side) >= min(_CUT_NODES, side.size) for inner, side in sides
+        inner and np.count_nonzero(edge) >= min(_CUT_NODES, edge.size)
+        for inner, edge in zip(inner_sides(geometry, tile), edges, strict=True)
     )
+
+
+def inner_sides(geometry: TileGeometry, tile: TileId) -> tuple[bool, bool, bool, bool]:
+    """Tell at which sides (top, bottom, left, right) of a tile the scene goes on.
+
+    Examples
+    --------
+    >>> inner_sides(TileGeometry((100, 40), tile=64, halo=8), TileId(0, 0, 0))
+    (False, True, False, False)
+    """
+    window, (rows, cols) = geometry.window(tile), geometry.level_shape(tile.level)
+    return window.row0 > 0, window.row1 < rows, window.col0 > 0, window.col1 < cols
 
 
 def _most_central(

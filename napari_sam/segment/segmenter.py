@@ -12,8 +12,8 @@ from .image import mask_stability
 from .logit_grid import draw
 from .objects import Candidate, cut_candidate
 from .refine import refine
-from .routing import Found, ScenePrompt, route
-from .scribbles import MaskPrompt
+from .routing import Found, ScenePrompt, inner_sides, route
+from .scribbles import SURE, MaskPrompt
 
 if TYPE_CHECKING:
     from napari_sam.scene import Scene
@@ -131,7 +131,9 @@ class Segmenter:
             logits = decoder.pixels(found.grid, found.tile)
             row, col, mask = window.row0, window.col0, logits > threshold
         else:
-            grid = found.grid
+            # What few nodes at the window's border say must not go on beyond it.
+            sides = inner_sides(decoder.geometry, found.tile)
+            grid = found.grid.closed(sides, threshold - SURE)
             if found.sure:  # else details would be guesses too
                 grid, finer = refine(decoder, grid, threshold)
                 tiles += finer
