@@ -198,7 +198,7 @@ class Embeddings:
             self._write(tile, values)
         # Rounded as it is stored: the masks of today are those of tomorrow.
         dtype = self._store.layout.dtype
-        return self._keep(tile, torch.from_numpy(widen(rounded(values, dtype), dtype)))
+        return self._keep(tile, torch.from_numpy(widen(rounded(values, dtype)[0], dtype)))
 
     def _write(self, tile: TileId, values: np.ndarray) -> None:
         try:

@@ -78,4 +78,5 @@ def embed(sam: Sam, frames: Sequence[np.ndarray]) -> Tensor:
             on_device = torch.as_tensor(pixels, device=sam.device)
             prepared.append(sam.preprocess(on_device.permute(2, 0, 1).contiguous()))
         embeddings: Tensor = sam.image_encoder(torch.stack(prepared))
-    return embeddings
+        # Some networks give the channels innermost; what is stored has them outermost.
+        return embeddings.contiguous()

@@ -86,7 +86,7 @@ class Summary:
     seconds : float
         How long it took.
     rounding_error : float
-        The largest relative error of storing embeddings in 16 bits, see `rounding.rounding_error`.
+        The largest relative error of storing embeddings in 16 bits, see `rounding.rounded`.
     """
 
     done: int

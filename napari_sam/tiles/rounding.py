@@ -9,13 +9,13 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["HalfType", "absent", "as_float32", "rounded", "rounding_error", "stored_dtype", "widen"]
+__all__ = ["HalfType", "absent", "as_float32", "rounded", "stored_dtype", "widen"]
 
 HalfType = Literal["float16", "bfloat16"]
 
 _SMALLEST_NORMAL = 2.0**-14  # of float16; below it the steps no longer shrink with the value
 _BFLOAT16_NAN = 0x7FC0
-_AT_ONCE = 1 << 15
+_AT_ONCE = 1 << 14
 
 
 def stored_dtype(dtype: HalfType) -> np.dtype:
@@ -37,7 +37,7 @@ def as_float32(embedding: np.ndarray | Tensor) -> np.ndarray:
         return np.asarray(given, np.float32)
 
 
-def rounded(values: np.ndarray, dtype: HalfType) -> np.ndarray:
+def rounded(values: np.ndarray, dtype: HalfType) -> tuple[np.ndarray, float]:
     """Round to the nearest number of 16 bits, to even where two are as near.
 
     Parameters
@@ -49,24 +49,37 @@ def rounded(values: np.ndarray, dtype: HalfType) -> np.ndarray:
 
     Returns
     -------
-    ndarray
+    bits : ndarray
         Of the same shape: float16, or for bfloat16 uint16 with its bits.
+    error : float
+        The largest relative error: relative to each value itself, or to 2**-14 where that is
+        larger. Rounding to float16 stays below 2**-11, to bfloat16 below 2**-8, whatever the
+        values. Infinite or NaN if some value is, before rounding or after.
 
     Examples
     --------
-    >>> bits = rounded(np.float32([1.0, 1.01, -2.0]), "bfloat16")
-    >>> [hex(value) for value in bits]
-    ['0x3f80', '0x3f81', '0xc000']
+    >>> bits, error = rounded(np.float32([1.0, 1.01, -2.0]), "bfloat16")
+    >>> [hex(value) for value in bits], error < 2**-8
+    (['0x3f80', '0x3f81', '0xc000'], True)
     >>> widen(bits, "bfloat16")
     array([ 1.       ,  1.0078125, -2.       ], dtype=float32)
+    >>> rounded(np.float32([1.0, 1e5]), "float16")[1]
+    inf
     """
-    if dtype == "float16":
-        with np.errstate(over="ignore"):
-            return values.astype(np.float16)
-    bits = np.ascontiguousarray(values).view(np.uint32)
-    # bfloat16 is the upper half of float32: add just under half a step, a little more if odd.
-    halves = ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)
-    return np.where(np.isnan(values), np.uint16(_BFLOAT16_NAN), halves)
+    import torch  # which converts six times as fast as numpy
+
+    whole = torch.from_numpy(np.require(values, requirements=("C", "W"))).flatten()
+    halves = torch.empty(whole.shape, dtype=getattr(torch, dtype))
+    largest = torch.zeros(())
+    # Parts that stay in a core's cache, and are too small for torch to share them among threads:
+    # the encoder runs meanwhile, and what this takes is its.
+    for part, half in zip(whole.split(_AT_ONCE), halves.split(_AT_ONCE), strict=True):
+        half.copy_(part)
+        error = half.float().sub_(part).abs_()
+        error = error.div_(part.abs().clamp_(min=_SMALLEST_NORMAL)).max()
+        largest = torch.maximum(largest, error)  # NaN stays
+    bits = halves.view(torch.int16).numpy().view(stored_dtype(dtype))
+    return bits.reshape(values.shape), float(largest)
 
 
 def widen(bits: np.ndarray, dtype: HalfType) -> np.ndarray:
@@ -74,48 +87,3 @@ def widen(bits: np.ndarray, dtype: HalfType) -> np.ndarray:
     if dtype == "float16":
         return bits.astype(np.float32)
     return (bits.astype(np.uint32) << 16).view(np.float32)
-
-
-def rounding_error(values: np.ndarray, bits: np.ndarray, dtype: HalfType) -> float:
-    """Return the largest relative error of rounded values.
-
-    Relative to each value itself, or to 2**-14 where that is larger. Rounding to float16 stays
-    below 2**-11, to bfloat16 below 2**-8, whatever the embedding.
-
-    Parameters
-    ----------
-    values : ndarray
-        float32.
-    bits : ndarray
-        What `rounded` made of them.
-    dtype : {"float16", "bfloat16"}
-        Which kind.
-
-    Returns
-    -------
-    float
-        Infinite or NaN if some value is, before rounding or after.
-
-    Examples
-    --------
-    >>> values = np.float32([1.0, 3.003])
-    >>> rounding_error(values, rounded(values, "float16"), "float16") < 2**-11
-    True
-    >>> rounding_error(values, rounded(values * 1e5, "float16"), "float16")
-    inf
-    """
-    largest = np.float32(0)
-    # Parts that stay in a core's cache: the encoder runs meanwhile, and what this takes is its.
-    # And in the order of memory: networks may give the channels innermost.
-    order = np.argsort(values.strides)[::-1]
-    values, bits = values.transpose(order).reshape(-1), bits.transpose(order).reshape(-1)
-    with np.errstate(invalid="ignore", over="ignore"):
-        for start in range(0, len(values), _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
-            error = widen(bits[part], dtype)
-            error -= values[part]
-            np.abs(error, out=error)
-            size = np.abs(values[part])
-            error /= np.maximum(size, np.float32(_SMALLEST_NORMAL), out=size)
-            largest = np.maximum(largest, error.max())  # NaN stays
-    return float(largest)

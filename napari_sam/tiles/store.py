@@ -19,7 +19,7 @@ from napari_sam.errors import InputError
 from .archive import write_zip
 from .geometry import TileGeometry, TileId
 from .places import ROOT, Place, Where, find_place
-from .rounding import HalfType, as_float32, rounded, rounding_error, widen
+from .rounding import HalfType, as_float32, rounded, widen
 from .shards import Shards
 from .store_errors import (
     StoreMismatch,
@@ -198,7 +198,7 @@ class EmbeddingStore(TileStates):
         Returns
         -------
         float
-            The largest relative error of rounding; see `rounding.rounding_error`.
+            The largest relative error of rounding; see `rounding.rounded`.
 
         Raises
         ------
@@ -216,8 +216,7 @@ class EmbeddingStore(TileStates):
                 f"the embedding of {called(tile)} has shape {values.shape}, but the store holds "
                 f"those of shape {self.model.embedding_shape}: use the model it was made for."
             )
-        bits = rounded(values, self._layout.dtype)
-        error = rounding_error(values, bits, self._layout.dtype)
+        bits, error = rounded(values, self._layout.dtype)
         if not np.isfinite(error):
             raise TileRefused(_refusal(tile, values, self._layout.dtype))
         self._arrays.write(tile, bits)

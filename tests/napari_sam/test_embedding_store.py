@@ -62,14 +62,20 @@ def test_embeddings_come_back_rounded_once(tmp_path: Path, dtype: HalfType, boun
     np.testing.assert_array_equal(store.read(FIRST), read)
 
 
-def test_bfloat16_rounds_as_torch_does() -> None:
+def test_values_of_any_size_become_the_nearest() -> None:
     from napari_sam.tiles.rounding import rounded
 
     bits = np.random.default_rng(0).integers(0, 2**32, 200_000, dtype=np.uint32)
     values = bits.view(np.float32)
     values = values[np.isfinite(values)]
-    expected = torch.from_numpy(values).bfloat16().view(torch.int16).numpy().view(np.uint16)
-    np.testing.assert_array_equal(rounded(values, "bfloat16"), expected)
+    # bfloat16 is the upper half of float32: just under half a step is added, a little more if odd.
+    whole = values.view(np.uint32)
+    expected = ((whole + (0x7FFF + ((whole >> 16) & 1))) >> 16).astype(np.uint16)
+    np.testing.assert_array_equal(rounded(values, "bfloat16")[0], expected)
+    halves, error = rounded(values[np.abs(values) < 6e4], "float16")
+    np.testing.assert_array_equal(halves, values[np.abs(values) < 6e4].astype(np.float16))
+    assert 2**-12 < error < 2**-11
+    assert not np.isfinite(rounded(np.float32([1.0, np.nan]), "bfloat16")[1])
 
 
 def test_what_a_store_says_of_itself(tmp_path: Path) -> None:
