@@ -174,7 +174,7 @@ def memory(sides: list[int], quick: bool) -> Iterator[Cost]:
     """Find out whether memory grows with the scene.
 
     That is all that is compared: so that it stays short, at most `MOST` tiles of each scene are
-    encoded. Those of the coarsest level are averaged from all pixels of the scene.
+    encoded. Those of the coarsest level are averaged from all pixels of the scene, once.
     """
     first = 0.0
     for side in sides:
