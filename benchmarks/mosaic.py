@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,13 @@ from napari_sam.segment.everything import (
     write_table,
 )
 from napari_sam.segment.everything.clicking import cut_sides
+from napari_sam.segment.everything.grid import Grid, plan_grid
+from napari_sam.segment.everything.label_pyramid import paint
 from napari_sam.segment.everything.raw import RawCandidates
 from napari_sam.segment.everything.records import RawRecords, Settings
 from napari_sam.segment.everything.thresholds import default_thresholds, raw_thresholds
 from napari_sam.tiles.geometry import TileGeometry, TileId
+from napari_sam.tiles.regions import Region
 from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
 from src_model import Sam, load_model
 from src_model.training.evaluation.matching import average_precision
@@ -52,6 +55,10 @@ from src_model.training.evaluation.regions import cut_mask, iou_matrix
 from src_model.training.pictures import ObjectMask
 
 SIDE = 256
+SIZES = (14.0, None)
+"""Of nuclei in pixels: levels and points follow. Smaller ones are found by the way, as in the
+images alone."""
+
 PARTS = ("quality", "cost", "filter")
 MOST = 50_000
 """Candidates that are filtered again."""
@@ -81,9 +88,17 @@ def load_pictures(images: Path, labels: Path, count: int) -> list[tuple[np.ndarr
 
 
 def find(
-    sam: Sam, pixels: np.ndarray, spacing: float, halo: int = SIDE // 8
+    sam: Sam, pixels: np.ndarray, spacing: float | None, halo: int = SIDE // 8
 ) -> tuple[EverythingResult, EmbeddingStore]:
     """Find everything in an image with tiles of `SIDE` pixels."""
+
+    def other_points(*given: Any) -> Grid:
+        grid = plan_grid(*given)
+        first = grid.levels[0]
+        first = replace(first, spacing=first.spacing if spacing is None else spacing)
+        return Grid(grid.geometry, (first, *grid.levels[1:]))
+
+    running.plan_grid = other_points
     scene = open_scene(pixels)
     geometry = TileGeometry(scene.shape, SIDE, halo)
     store = EmbeddingStore.create(MemoryStore(), SceneInfo.of(scene), ModelInfo.of(sam), geometry)
@@ -91,7 +106,7 @@ def find(
         scene,
         store,
         sam,
-        sizes=(2 * spacing, None),
+        sizes=SIZES,
         thresholds=default_thresholds(store.model),  # no size is left out
     )
     assert not result.failed
@@ -101,9 +116,6 @@ def find(
 
 def masks_of(objects: FoundObjects) -> list[ObjectMask]:
     """Return the objects as the evaluation takes them, without overlaps."""
-    from napari_sam.segment.everything.label_pyramid import paint
-    from napari_sam.tiles.regions import Region
-
     return truth_of(paint(objects, Region(0, 0, *objects.shape)).astype(np.int64))
 
 
@@ -144,8 +156,6 @@ def at_border(masks: list[ObjectMask], geometry: TileGeometry) -> np.ndarray:
 
 def duplicates(objects: FoundObjects) -> int:
     """Count the pairs of objects, with their whole masks, whose IoU is above 0.7."""
-    from napari_sam.tiles.regions import Region
-
     masks = []
     for index in range(len(objects)):
         row0, col0, row1, col1 = objects.boxes[index].tolist()
@@ -177,7 +187,8 @@ def quality(args: argparse.Namespace) -> Iterator[Figure]:
     began = time.process_time()
     result, store = find(sam, pixels, args.spacing)
     took = time.process_time() - began
-    note = f"{across} × {across} images, points {args.spacing:g} px apart, {args.model}"
+    spacing = args.spacing or SIZES[0] / 2
+    note = f"{across} × {across} images, points {spacing:g} px apart, {args.model}"
     objects = truth_of(truth)
     border = at_border(objects, store.geometry)
     there = by_picture(objects, across)
@@ -322,8 +333,6 @@ def filtering(args: argparse.Namespace) -> Iterator[Figure]:
     info = SceneInfo("made", geometry.shape, "YX", ("grey",), "", {})
     model = ModelInfo("", {"name": "vit_nano"}, (128, 64, 64))
     store = EmbeddingStore.create(MemoryStore(), info, model, geometry)
-    from napari_sam.segment.everything.grid import plan_grid
-
     grid = plan_grid(geometry, 1024, (16, 250))
     records = RawRecords.make(store, Settings(grid, raw_thresholds(model), (16, 250)))
     tiles = list(geometry.tiles(0))
@@ -397,7 +406,9 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, help="numbers of their objects, same names")
     parser.add_argument("--model", default="vit_nano")
     parser.add_argument("--across", type=int, default=3, help="images along a side of the mosaic")
-    parser.add_argument("--spacing", type=float, default=8.0, help="pixels from point to point")
+    parser.add_argument(
+        "--spacing", type=float, help="pixels from point to point, for a quick look"
+    )
     parser.add_argument("--origin", action="store_true", help="once more with tiles elsewhere")
     parser.add_argument("--huge", action="store_true", help="a scene of 400 Mpx too")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="not all parts")

@@ -19,7 +19,8 @@ from napari_sam.segment.everything.filtering import Thresholds, choose, rank, su
 from napari_sam.segment.everything.grid import Grid, GridLevel, plan_grid, sizes_in_pixels
 from napari_sam.segment.everything.joining import best_of_each_other, join
 from napari_sam.segment.everything.overlaps import Pairs, measure_pairs
-from napari_sam.segment.everything.raw import CUT_LEFT, CUT_RIGHT, RawCandidates, RawDamaged
+from napari_sam.segment.everything.packing import Damaged
+from napari_sam.segment.everything.raw import CUT_LEFT, CUT_RIGHT, RawCandidates
 from napari_sam.tiles.embeddings import Embeddings
 from napari_sam.tiles.geometry import TileGeometry, TileId
 from src_model import Sam
@@ -101,9 +102,9 @@ def test_raw_candidates_come_back_or_are_refused(
         np.testing.assert_array_equal(values, getattr(again, name))
         assert values.dtype == getattr(again, name).dtype
     content[place % len(content)] ^= change
-    with pytest.raises(RawDamaged):
+    with pytest.raises(Damaged):
         RawCandidates.from_bytes(bytes(content))
-    with pytest.raises(RawDamaged):
+    with pytest.raises(Damaged):
         RawCandidates.from_bytes(bytes(content[: place % len(content)]))
 
 

@@ -54,14 +54,13 @@ class Everything:
         there = records.done()
         chosen = sorted(there if tiles is None else there & set(tiles))
         known, found, sums = [], [], hashlib.sha256()
-        for tile in chosen:
-            read = records.read(tile)
-            if read is None:
+        for tile, raw, digest in records.read_all(chosen):
+            if raw is None:
                 self._damaged.append(tile)
                 continue
             known.append(tile)
-            found.append(read[0])
-            sums.update(repr(tile).encode() + read[1])
+            found.append(raw.without_masks())
+            sums.update(repr(tile).encode() + digest)
         self._candidates = gather(store.geometry, known, found, self._read)
         self._about = sums.digest()
         self._ranks = rank(self._candidates, records.settings.grid)
@@ -151,13 +150,13 @@ class Everything:
         return self._describe(members)
 
     def _read(self, tile: TileId) -> RawCandidates:
-        read = self._records.read(tile)
-        if read is None:
+        raw = self._records.read(tile)
+        if raw is None:
             raise TileDamaged(
                 f"the raw candidates of tile {tile.row}, {tile.col} of level {tile.level} were "
                 f"removed or damaged meanwhile: segment everything again, the others are kept."
             )
-        return read[0]
+        return raw
 
     def _describe(self, members: list[Group]) -> FoundObjects:
         """Put together what is known of objects, in the order of their ids."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import xxhash
 
 from napari_sam.tiles.regions import Region
 
 from .candidates import AllCandidates
+from .packing import Damaged, pack, unpack
 
 __all__ = ["LEAST_EVIDENCE", "LEAST_OVERLAP", "Pairs", "common_area", "measure_pairs"]
 
@@ -22,8 +20,6 @@ LEAST_OVERLAP = 0.2
 LEAST_EVIDENCE = 0.1
 """The share of the smaller mask that two must have in common for their agreement to say anything:
 the overlap of two windows may hold only the rim of one."""
-
-_MAGIC = b"napari-sam pair 1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,20 +50,15 @@ class Pairs:
 
     def to_bytes(self, about: bytes) -> bytes:
         """Return all of it, compressed; `about` says of which candidates."""
-        memory = io.BytesIO()
-        np.savez(memory, **vars(self))
-        content = zlib.compress(memory.getvalue(), 1)
-        return _MAGIC + xxhash.xxh3_64_digest(about + content) + content
+        return pack(vars(self), about)
 
     @classmethod
     def from_bytes(cls, content: bytes, about: bytes) -> Pairs | None:
         """Read what `to_bytes` gave; None if it is damaged, or of other candidates."""
-        head = len(_MAGIC)
-        magic, digest, packed = content[:head], content[head : head + 8], content[head + 8 :]
-        if magic != _MAGIC or xxhash.xxh3_64_digest(about + packed) != digest:
+        try:
+            return cls(**unpack(content, about))
+        except Damaged:
             return None
-        with np.load(io.BytesIO(zlib.decompress(packed)), allow_pickle=False) as arrays:
-            return cls(**{name: arrays[name] for name in arrays.files})
 
 
 def measure_pairs(candidates: AllCandidates) -> Pairs:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
 import numpy as np
-import xxhash
 
-__all__ = ["CUT_BOTTOM", "CUT_LEFT", "CUT_RIGHT", "CUT_TOP", "RawCandidates", "RawDamaged"]
+from .packing import pack, unpack
+
+__all__ = ["CUT_BOTTOM", "CUT_LEFT", "CUT_RIGHT", "CUT_TOP", "RawCandidates"]
 
 CUT_TOP, CUT_LEFT, CUT_BOTTOM, CUT_RIGHT = 1, 2, 4, 8
-
-_MAGIC = b"napari-sam raw 1"
-
-
-class RawDamaged(Exception):
-    """What was read is not what was written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,11 +114,8 @@ class RawCandidates:
         return np.repeat(inside, counts).reshape(col1 - col0, row1 - row0).T
 
     def to_bytes(self) -> bytes:
-        """Return all of it, compressed, after a checksum."""
-        memory = io.BytesIO()
-        np.savez(memory, **{field.name: getattr(self, field.name) for field in fields(self)})
-        content = zlib.compress(memory.getvalue(), 6)
-        return _MAGIC + xxhash.xxh3_64_digest(content) + content
+        """Return all of it, compressed, with a checksum."""
+        return pack(vars(self))
 
     @classmethod
     def from_bytes(cls, content: bytes) -> RawCandidates:
@@ -134,15 +123,11 @@ class RawCandidates:
 
         Raises
         ------
-        RawDamaged
+        Damaged
             If it is something else.
         """
-        head = len(_MAGIC)
-        magic, digest, packed = content[:head], content[head : head + 8], content[head + 8 :]
-        if magic != _MAGIC or xxhash.xxh3_64_digest(packed) != digest:
-            raise RawDamaged
-        try:
-            with np.load(io.BytesIO(zlib.decompress(packed)), allow_pickle=False) as arrays:
-                return cls(**{field.name: arrays[field.name] for field in fields(cls)})
-        except (ValueError, KeyError, TypeError, zlib.error, zipfile.BadZipFile) as error:
-            raise RawDamaged from error
+        return cls(**unpack(content))
+
+    def without_masks(self) -> RawCandidates:
+        """Return the same without run lengths, which take the most memory."""
+        return replace(self, counts=self.counts[:0].copy(), starts=self.starts[:0].copy())

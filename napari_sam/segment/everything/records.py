@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,12 +25,16 @@ from napari_sam.tiles.store import EmbeddingStore, Failure, StoreUnusable
 
 from .clicking import RawThresholds
 from .grid import Grid, GridLevel
-from .raw import RawCandidates, RawDamaged
+from .packing import Damaged
+from .raw import RawCandidates
 
 __all__ = ["RawRecords", "Settings", "find_records"]
 
 _FOLDER = "everything"
 _VERSION = 1
+
+_READ_TOGETHER = 64
+"""Tiles that are read side by side, and in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -160,21 +165,29 @@ class RawRecords:
         told = json.dumps({"reason": failure.reason, "times": failure.times})
         self._place.put(f"{self._folder}/{_name(failure.tile)}.failed", told.encode())
 
-    def read(self, tile: TileId) -> tuple[RawCandidates, bytes] | None:
-        """Return a tile's candidates and their checksum; None if they are missing or damaged.
+    def read(self, tile: TileId) -> RawCandidates | None:
+        """Return a tile's candidates; None if they are missing or damaged.
 
         Raises
         ------
         StoreUnusable
             If the store cannot be read.
         """
-        content = self._place.fetch(f"{self._folder}/{_name(tile)}")
-        if content is None:
-            return None
-        try:
-            return RawCandidates.from_bytes(content), content[:32]
-        except RawDamaged:
-            return None
+        return next(self.read_all([tile]))[1]
+
+    def read_all(
+        self, tiles: Sequence[TileId]
+    ) -> Iterator[tuple[TileId, RawCandidates | None, bytes]]:
+        """Give many tiles with their candidates, as `read`, and what tells them from others."""
+        for start in range(0, len(tiles), _READ_TOGETHER):
+            batch = tiles[start : start + _READ_TOGETHER]
+            contents = self._place.fetch_all([f"{self._folder}/{_name(tile)}" for tile in batch])
+            for tile, content in zip(batch, contents, strict=True):
+                try:
+                    found = None if content is None else RawCandidates.from_bytes(content)
+                except Damaged:
+                    found = None
+                yield tile, found, (content or b"")[:32]
 
     def drop(self, tile: TileId) -> None:
         """Forget a tile, so that it is done again."""
