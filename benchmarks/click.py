@@ -82,12 +82,9 @@ def scene_of(name: str, across: float) -> MadeScene:
     return MadeScene(name, side, across * TILE, (0.46, 0.53))
 
 
-def reference(scene: MadeScene) -> MadeScene:
-    """Return the same object in a scene of one tile, as large as it is where it was found."""
-    size = scene.size
-    while size > TILE / 2:
-        size /= 2
-    return MadeScene(scene.name, TILE, size, scene.centre)
+def reference(scene: MadeScene, level: int) -> MadeScene:
+    """Return the same object in a scene of one tile, as large as at some level."""
+    return MadeScene(scene.name, TILE, scene.size / (1 << level), scene.centre)
 
 
 def prompts(scene: MadeScene) -> dict[str, dict[str, object]]:
@@ -139,13 +136,13 @@ def best(candidates: list[Candidate], scene: MadeScene) -> tuple[float, Candidat
 
 def measure_whole(name: str, across: int, sam: Sam) -> Iterator[Whole]:
     scene = scene_of(name, across)
-    small = reference(scene)
-    ready, alone = segmenter(scene, sam), segmenter(small, sam)
+    ready = segmenter(scene, sam)
     geometry = ready._decoder.geometry
     truth = scene.candidate()
     for kind, prompt in prompts(scene).items():
-        one_tile, _ = best(alone.prompt(**prompts(small)[kind]), small)
         whole, found = best(ready.prompt(**prompt), scene)
+        small = reference(scene, found.level)
+        one_tile, _ = best(segmenter(small, sam).prompt(**prompts(small)[kind]), small)
         with without_refinement():
             coarse, _ = best(ready.prompt(**prompt), scene)
         with without_blending():

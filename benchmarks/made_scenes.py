@@ -105,20 +105,21 @@ class MadeScene:
         return MaskRegion(rows.start, cols.start, self.truth(rows, cols))
 
     def iou(self, row: int, col: int, mask: np.ndarray) -> float:
-        """Return the IoU of a mask with the object, a band of rows at a time."""
-        shared = drawn = area = 0
-        for top in range(0, self.side, 512):
-            rows = slice(top, min(top + 512, self.side))
-            truth = self.truth(rows, slice(0, self.side))
-            area += int(truth.sum())
-            first, last = max(top, row), min(rows.stop, row + mask.shape[0])
-            if first < last:
-                part = mask[first - row : last - row]
-                drawn += int(part.sum())
-                shared += int(
-                    (part & truth[first - top : last - top, col : col + mask.shape[1]]).sum()
-                )
-        return shared / (area + drawn - shared)
+        """Return the IoU of a mask with the object."""
+        truth = self.candidate()
+        high, wide = truth.mask.shape
+        rows = slice(max(row, truth.row), min(row + mask.shape[0], truth.row + high))
+        cols = slice(max(col, truth.col), min(col + mask.shape[1], truth.col + wide))
+        shared = 0
+        if rows.start < rows.stop and cols.start < cols.stop:
+            shared = np.count_nonzero(
+                mask[rows.start - row : rows.stop - row, cols.start - col : cols.stop - col]
+                & truth.mask[
+                    rows.start - truth.row : rows.stop - truth.row,
+                    cols.start - truth.col : cols.stop - truth.col,
+                ]
+            )
+        return shared / (np.count_nonzero(mask) + np.count_nonzero(truth.mask) - shared)
 
     def levels(self) -> list[MadeScene]:
         """Return the scene at all resolutions, each drawn and none computed from another."""
