@@ -17,6 +17,7 @@ from napari_sam import __version__
 from napari_sam.allocator import keep_freed_memory
 from napari_sam.cli_evaluation import add_evaluate
 from napari_sam.cli_options import add_model
+from napari_sam.cli_segmenting import add_edges
 from napari_sam.cli_tiles import add_encode, add_info, add_verify
 from napari_sam.cli_training import add_train
 from napari_sam.errors import InputError
@@ -28,6 +29,7 @@ or let it find everything.
 
 commands:
   segment   outline objects in an image
+  edges     find edges in an image of any size
   train     teach a model from images whose objects are outlined
   evaluate  measure a model on images whose objects are known
   encode    prepare a large image, tile by tile, so that prompts are answered at once
@@ -116,6 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="show the version",
     )
     _add_segment(commands)
+    add_edges(commands)
     _add_demo(commands)
     add_train(commands)
     add_evaluate(commands)
