@@ -1,0 +1,124 @@
+"""All objects and prompts of a session as they are now; steps change it, nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_sam.errors import InputError
+from napari_sam.tiles.regions import Region
+
+from .index import BoxIndex
+from .prompts import Plane, Prompts
+from .records import ObjectChange, ObjectInfo, PromptChange, Step
+from .runs import NOTHING, Runs
+
+__all__ = ["MOST", "Placed", "State"]
+
+MOST = 2**32 - 1
+"""The largest id that a label image holds."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An object with its pixels.
+
+    Parameters
+    ----------
+    info : ObjectInfo
+        What is known of it.
+    runs : Runs
+        Its pixels; those of two objects of a plane never overlap.
+    """
+
+    info: ObjectInfo
+    runs: Runs
+
+
+class State:
+    """What a step changes."""
+
+    def __init__(self) -> None:
+        self.objects: dict[int, Placed] = {}
+        self.prompts: dict[int, Prompts] = {}
+        self.highest = 0
+        """The largest id ever used: none is given twice."""
+        self._indexes: dict[Plane, BoxIndex] = {}
+
+    def apply(self, step: Step) -> None:
+        """Do a step; `step.inverse` takes it back."""
+        for change in step.objects:
+            self.change_object(change)
+        for prompted in step.prompts:
+            self.change_prompts(prompted)
+
+    def change_object(self, change: ObjectChange) -> None:
+        """Do what a change of an object says."""
+        old = self.objects.pop(change.id, None)
+        runs = NOTHING
+        if old is not None:
+            runs = old.runs
+            self._index(change.plane).drop(change.id)
+        info = old.info if change.info is None and old is not None else None
+        if change.info is not None:
+            info = change.info[1]
+        if info is None:
+            return
+        runs = (runs | change.added) - change.removed
+        self.objects[info.id] = Placed(info, runs)
+        self._index(change.plane).add(info.id, runs.box)
+        self.highest = max(self.highest, info.id)
+
+    def change_prompts(self, change: PromptChange) -> None:
+        """Do what a change of prompts says."""
+        if change.after is None:
+            self.prompts.pop(change.id, None)
+        else:
+            self.prompts[change.id] = change.after
+        self.highest = max(self.highest, change.id)
+
+    def get(self, number: int) -> Placed:
+        """Return an object.
+
+        Raises
+        ------
+        InputError
+            If there is none with this id.
+        """
+        if number not in self.objects:
+            raise InputError(f"There is no object {number}: it was never made, or was deleted.")
+        return self.objects[number]
+
+    def near(self, plane: Plane, region: Region) -> Iterator[tuple[int, Runs]]:
+        """Give the objects whose box shares a pixel with a rectangle, by id."""
+        for number in self._index(plane).near(region):
+            yield number, self.objects[number].runs
+
+    def object_at(self, plane: Plane, row: int, col: int) -> int | None:
+        """Return which object a pixel belongs to."""
+        for number, runs in self.near(plane, Region(row, col, row + 1, col + 1)):
+            if runs.holds(row, col):
+                return number
+        return None
+
+    def paint(self, plane: Plane, region: Region, level: int = 0) -> np.ndarray:
+        """Paint a rectangle of a level: uint32 ids, 0 where there is no object.
+
+        A pixel of a coarser level is the upper left of those of level 0 that it covers.
+        """
+        labels = np.zeros(region.shape, np.uint32)
+        step = 1 << level
+        fine = Region(
+            region.row0 * step,
+            region.col0 * step,
+            (region.row1 - 1) * step + 1 if region.row1 > region.row0 else region.row0 * step,
+            (region.col1 - 1) * step + 1 if region.col1 > region.col0 else region.col0 * step,
+        )
+        for number, runs in self.near(plane, fine):
+            runs.clip(fine).sampled(level).paint(labels, region, number)
+        return labels
+
+    def _index(self, plane: Plane) -> BoxIndex:
+        return self._indexes.setdefault(plane, BoxIndex())
