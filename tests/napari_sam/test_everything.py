@@ -214,6 +214,11 @@ def test_damaged_candidates_are_found_again(tiny_sam: Sam, sees: Any, tmp_path: 
     again = segment_everything(scene, store, tiny_sam, sizes=(10, 25), thresholds=THRESHOLDS)
     assert sorted(clicked) == [TileId(0, 1, 1), TileId(0, 2, 0)]
     np.testing.assert_array_equal(whole(first.objects), whole(again.objects))
+    store.save_zip(tmp_path / "store.zip")
+    zipped = EmbeddingStore.open(tmp_path / "store.zip")
+    np.testing.assert_array_equal(
+        whole(Everything.open(zipped).filter(THRESHOLDS)), whole(first.objects)
+    )
     (folder / "pairs").write_bytes(b"nonsense")
     np.testing.assert_array_equal(
         whole(Everything.open(store).filter(THRESHOLDS)), whole(first.objects)
@@ -365,9 +370,9 @@ def test_bad_choices(tiny_sam: Sam, options: dict[str, Any], words: str) -> None
         find(SMALL, tiny_sam, **options)
 
 
-def test_another_model_is_refused(tiny_sam: Sam) -> None:
+def test_another_model_is_refused(tiny_sam: Sam, tmp_path: Path) -> None:
     scene = scene_of(SMALL)
-    store = make_store(scene, tiny_sam)
+    store = make_store(scene, tiny_sam, tmp_path / "store")
     with pytest.raises(InputError, match="none yet"):
         Everything.open(store)
     other = Sam(dataclasses.replace(tiny_sam.variant, name="other")).eval()

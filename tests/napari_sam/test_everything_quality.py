@@ -18,7 +18,7 @@ from napari_sam.segment.everything.thresholds import default_thresholds
 from src_model import load_model
 from src_model.training.evaluation.regions import iou_matrix
 
-SPACING = 16.0
+SPACING = 20.0
 
 
 def test_a_mosaic_is_as_good_as_its_images(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 
 from napari_sam.tiles.geometry import TileId
-from napari_sam.tiles.store import EmbeddingStore, Failure, TileDamaged
+from napari_sam.tiles.store import EmbeddingStore, Failure, StoreUnusable, TileDamaged
 
 from .candidates import AllCandidates, gather
 from .filtering import Group, Thresholds, choose, rank
@@ -113,7 +114,8 @@ class Everything:
                 self._pairs = Pairs.from_bytes(content, self._about)
             if self._pairs is None:
                 self._pairs = measure_pairs(self._candidates)
-                self._records.write_pairs(self._pairs.to_bytes(self._about))
+                with suppress(StoreUnusable):  # a .zip file is only read; they are measured again
+                    self._records.write_pairs(self._pairs.to_bytes(self._about))
         return self._pairs
 
     def filter(self, thresholds: Thresholds | None = None, **changes: float | None) -> FoundObjects:

@@ -82,8 +82,8 @@ class EverythingResult:
         Tiles that were clicked through now.
     left : int
         Tiles not settled, because it was asked to stop.
-    seconds, network_seconds : float
-        How long it took; of these, how long for reading tiles and for the network.
+    seconds, clicking_seconds : float
+        How long it took; of these, how long for reading tiles, the network, and its masks.
     """
 
     everything: Everything
@@ -92,7 +92,7 @@ class EverythingResult:
     done: int
     left: int
     seconds: float
-    network_seconds: float
+    clicking_seconds: float
 
 
 def segment_everything(
@@ -174,7 +174,7 @@ def segment_everything(
         done=run.done,
         left=run.total - run.done - run.failed,
         seconds=time.monotonic() - began,
-        network_seconds=run.network_seconds,
+        clicking_seconds=run.clicking_seconds,
     )
 
 
@@ -204,7 +204,7 @@ class _Run:
         self._embeddings, self._records = embeddings, records
         self._queue, self._tries = deque(tiles), dict.fromkeys(tiles, 0)
         self.total, self.done, self.failed, self._candidates = len(tiles), 0, 0, 0
-        self.network_seconds = 0.0
+        self.clicking_seconds = 0.0
 
     def go(
         self,
@@ -272,4 +272,4 @@ class _Run:
                 return RawCandidates.of([])
             raise
         finally:
-            self.network_seconds += time.monotonic() - began
+            self.clicking_seconds += time.monotonic() - began
