@@ -167,12 +167,14 @@ def thin(strength: np.ndarray) -> np.ndarray:
     rows, cols = np.nonzero(strength > 0)
     if not rows.size:
         return np.zeros_like(strength)
-    # A line bends most across itself: the eigenvector of the least second derivative.
+    # Strength bends most across a line, down at its crest and up beside it: the eigenvector of the
+    # second derivative that is greatest, whatever its sign.
     across, down, both = (
         ndimage.gaussian_filter(strength, _SHAPE, order=order, mode="nearest")[rows, cols]
         for order in ((0, 2), (2, 0), (1, 1))
     )
-    angle = np.arctan2(2 * both, across - down) / 2 + np.pi / 2
+    angle = np.arctan2(2 * both, across - down) / 2
+    angle += np.where(across + down < 0, np.pi / 2, 0)
     aside = np.stack([np.sin(angle), np.cos(angle)])
     # One side is the first for all lines of a direction: of two equal crests one stays.
     aside *= np.where((aside[0] < -1e-6) | ((aside[0] < 1e-6) & (aside[1] < 0)), -1, 1)
@@ -219,7 +221,7 @@ def _boxes(masks: np.ndarray) -> np.ndarray:
     """Return (x0, y0, x1, y1) of masks, the ends exclusive."""
     sides = []
     for axis in (1, 2):
-        marks: np.ndarray = masks.any(axis)
+        marks = np.asarray(masks.any(axis))
         length = marks.shape[1]
         sides.append((marks.argmax(1), length - marks[:, ::-1].argmax(1)))
     (x0, x1), (y0, y1) = sides
