@@ -36,8 +36,8 @@ AGREEMENT = 0.5
 
 LEAST_IOU, LEAST_STABILITY = 0.75, 0.82
 """Predicted IoU and stability from which an answer counts. Of about 150 tiles of made scenes, most
-answers of vit_nano above them improved on the coarse mask; those a little below cost as much as they
-gave, and the others were mostly far worse."""
+answers of vit_nano above them improved on the coarse mask; those a little below cost as much as
+they gave, and the others were mostly far worse."""
 
 POINTS = 3
 """Inside, and as many outside."""
