@@ -13,7 +13,10 @@ from napari_sam.tiles.tile_predictor import TilePredictor
 from .raw import CUT_BOTTOM, CUT_LEFT, CUT_RIGHT, CUT_TOP, RawCandidates
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from src_model import Sam
+    from src_model.upsample import MaskUpsampler
 
 __all__ = ["RawThresholds", "click_tile", "cut_sides"]
 
@@ -170,7 +173,7 @@ def _click(
     in_frame: np.ndarray,
     points: np.ndarray,
     thresholds: RawThresholds,
-    upsampler: object,
+    upsampler: MaskUpsampler,
 ) -> list[_Found]:
     """Return the masks of some clicks that are good and stable enough, without specks."""
     from src_model.candidates import measure_mask
@@ -180,7 +183,7 @@ def _click(
     low_res, ious, clicked = _decode(sam, tile, in_frame, thresholds.predicted_iou)
     found = []
     for logits, iou, click in zip(low_res, ious.tolist(), clicked.tolist(), strict=True):
-        measured = measure_mask(logits, upsampler, sam.mask_threshold, thresholds.offset)  # type: ignore[arg-type]
+        measured = measure_mask(logits, upsampler, sam.mask_threshold, thresholds.offset)
         if not measured.stability >= thresholds.stability:
             continue
         mask = np.ascontiguousarray(measured.columns.T)
@@ -200,7 +203,7 @@ def _click(
 
 def _decode(
     sam: Sam, tile: TilePredictor, in_frame: np.ndarray, least: float
-) -> tuple[list, np.ndarray, np.ndarray]:
+) -> tuple[list[Tensor], np.ndarray, np.ndarray]:
     """Return logits, predicted IoU and click of the good masks of some clicks (x, y)."""
     import torch
 
