@@ -1,6 +1,6 @@
 """Clicks on objects of all sizes: how long they take, and how well whole objects come out.
 
-    python benchmarks/click.py [--quick] [--threads N] [--json FILE]
+    python benchmarks/prompting.py [--quick] [--threads N] [--json FILE]
 
 Scenes are made, with exact truth, and drawn at every level where they are read. Embeddings are
 present when a click is timed.
