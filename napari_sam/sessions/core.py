@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 import napari_sam
@@ -298,7 +299,11 @@ class SessionCore:
     def _drafting(self, name: str, **arguments: Any) -> Iterator[Draft]:
         """Make a step: all of it, or nothing if the block raises."""
         with self._changing():
-            draft = Draft(self._state, self.plane, self._scene.shape, self._user, name, **arguments)
+            plain = {
+                key: given.item() if isinstance(given, np.generic) else given
+                for key, given in arguments.items()
+            }
+            draft = Draft(self._state, self.plane, self._scene.shape, self._user, name, **plain)
             try:
                 yield draft
             except BaseException:
@@ -317,15 +322,21 @@ class SessionCore:
             there = self._history.can_undo if way == "undo" else self._history.can_redo
             if not there:
                 return False
+            number = self._history.position - (way == "undo")
             step = self._move(way)
-            self._folder.append({way: True})
+            record: dict[str, Any] = {way: True}
+            if self._history.locations[number].journal != self._folder.number:
+                # Older journals are needed to undo, but never to know what is there now.
+                record["step"] = step.to_json()
+            self._folder.append(record)
             kind: Any = way
             self._after(SessionEvent(kind, step.ids, step.regions, step.name))
         return True
 
-    def _move(self, way: str) -> Step:
+    def _move(self, way: str, step: Step | None = None) -> Step:
         back = way == "undo"
-        step = self._history.step(self._history.position - back)
+        if step is None:
+            step = self._history.step(self._history.position - back)
         self._state.apply(step.inverse if back else step)
         self._history.position += -1 if back else 1
         return step
@@ -394,11 +405,12 @@ class SessionCore:
         self._history = History(self._read_step, locations, first["position"])
 
     def _replay(self, location: Location, record: dict[str, Any]) -> None:
-        if "step" in record:
-            self._state.apply(Step.from_json(record["step"]))
+        step = Step.from_json(record["step"]) if "step" in record else None
+        if "undo" in record or "redo" in record:
+            self._move("undo" if "undo" in record else "redo", step)
+        elif step is not None:
+            self._state.apply(step)
             self._history.add(None, location)
-        elif "undo" in record or "redo" in record:
-            self._move("undo" if "undo" in record else "redo")
         elif "model" in record:
             self._model = SessionModel.from_json(record["model"])
         elif "plane" in record:

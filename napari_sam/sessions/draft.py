@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
 from napari_sam.errors import InputError
@@ -73,8 +72,7 @@ class Draft:
         InputError
             If the wanted one is taken, or is none.
         """
-        if wanted is None:
-            wanted = self.state.highest + 1
+        wanted = self.state.highest + 1 if wanted is None else int(wanted)
         if not 1 <= wanted <= MOST:
             raise InputError(f"{wanted} is no id: ids go from 1 to {MOST}.")
         if wanted in self.state.objects:
@@ -160,9 +158,8 @@ class Draft:
     def delete(self, number: int) -> None:
         """Remove an object."""
         old = self.state.get(number)
-        self.change(
-            ObjectChange(number, old.info.plane, (old.info, None), NOTHING, removed=old.runs)
-        )
+        gone = (old.info, None)
+        self.change(ObjectChange(old.info.id, old.info.plane, gone, removed=old.runs))
 
     def relabel(self, number: int, info: ObjectInfo) -> None:
         """Replace what is known of an object, its id too."""
@@ -170,7 +167,7 @@ class Draft:
         if info.id != number:
             self.new_id(info.id)
         if info != old.info:
-            self.change(ObjectChange(number, old.info.plane, (old.info, info)))
+            self.change(ObjectChange(old.info.id, old.info.plane, (old.info, info)))
 
     def set_prompts(self, number: int, prompts: Prompts | None) -> None:
         """Replace the prompts of an object."""
@@ -189,9 +186,9 @@ class Draft:
 
     def _alter(self, number: int, added: Runs, removed: Runs, info: ObjectInfo | None) -> None:
         old = self.state.get(number).info
-        known = None if info is None else (old, replace(info, id=number))
+        known = None if info is None else (old, info)
         if added or removed or known is not None:
-            self.change(ObjectChange(number, old.plane, known, added, removed))
+            self.change(ObjectChange(old.id, old.plane, known, added, removed))
 
     def _take_away(self, lost: dict[int, Runs]) -> None:
         for number, runs in lost.items():

@@ -338,7 +338,11 @@ class Editing(SessionCore):
         check_colour(colour)
         changes: dict[str, Any] = {
             name: value
-            for name, value in (("new_id", new_id), ("class_name", class_name), ("colour", colour))
+            for name, value in (
+                ("new_id", None if new_id is None else int(new_id)),
+                ("class_name", class_name),
+                ("colour", colour),
+            )
             if value is not None
         }
         with self._drafting("relabel", id=object_id, **changes) as draft:

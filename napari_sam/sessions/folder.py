@@ -128,6 +128,11 @@ class SessionFolder:
             raise
 
     @property
+    def number(self) -> int:
+        """Of the journal that is written."""
+        return self._number
+
+    @property
     def waiting(self) -> int:
         """Changes that are in memory only."""
         return 0 if self._journal is None else self._journal.waiting

@@ -51,9 +51,9 @@ class History:
         self.position = position
 
     @property
-    def locations(self) -> list[Location]:
+    def locations(self) -> Sequence[Location]:
         """Of all steps."""
-        return list(self._locations)
+        return self._locations
 
     @property
     def can_undo(self) -> bool:

@@ -144,7 +144,7 @@ class Prompting(SessionCore):
 
     def clear_prompts(self, object_id: int | None = None) -> None:
         """Remove all prompts of an object."""
-        number = self.current_id if object_id is None else object_id
+        number = self.current_id if object_id is None else int(object_id)
         with self._drafting("clear_prompts") as draft:
             draft.set_prompts(number, None)
 
@@ -163,7 +163,7 @@ class Prompting(SessionCore):
         InputError
             If there are no prompts or no segmenter, or nothing is found.
         """
-        number = self.current_id if object_id is None else object_id
+        number = self.current_id if object_id is None else int(object_id)
         with self._lock:
             self._check_open()
             prompts, own = self._asked(number)
@@ -189,7 +189,7 @@ class Prompting(SessionCore):
             If there is no such candidate.
         """
         with self._lock:
-            number = self.current_id if object_id is None else object_id
+            number = self.current_id if object_id is None else int(object_id)
             offer = self._offers.get(number)
             if offer is None:
                 raise InputError(f"There are no candidates for object {number}: ask for them.")
@@ -232,7 +232,7 @@ class Prompting(SessionCore):
         """
         check_overlap(overlap)
         check_colour(colour)
-        number = self.current_id if object_id is None else object_id
+        number = self.current_id if object_id is None else int(object_id)
         offer = self._offer(number)
         with self._changing():
             if self._offers.get(number) is not offer:
@@ -276,7 +276,7 @@ class Prompting(SessionCore):
 
     def _set(self, name: str, object_id: int | None, change: Any) -> int:
         with self._changing():
-            number = self.current_id if object_id is None else object_id
+            number = self.current_id if object_id is None else int(object_id)
             with self._drafting(name) as draft:
                 before = self._state.prompts.get(number) or Prompts(self.plane)
                 placed = self._state.objects.get(number)
