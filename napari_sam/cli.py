@@ -66,7 +66,11 @@ examples:
                                         --point 140,90,0 -o out
   two objects, a box around each:   napari-sam segment cells.png --box 10,20,60,80 \\
                                         --box 90,15,130,70 -o out
+  a detector's boxes:               napari-sam segment map.tif --boxes trees.csv -o out
   everything:                       napari-sam segment cells.png --everything -o out
+
+With --boxes an image may have any size: larger than a tile (1024 pixels), or no plain
+picture, it gets labels as OME-Zarr and a table as parquet.
 
 8-bit images are taken as they are; others are stretched from the 1st to the 99th
 percentile, all channels alike. A fourth channel is left out.
@@ -132,7 +136,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_segment(commands: "argparse._SubParsersAction[_Parser]") -> None:
     parser = commands.add_parser(
         "segment",
-        usage="napari-sam segment IMAGE (--point ... | --box ... | --everything) -o FOLDER",
+        usage="napari-sam segment IMAGE (--point|--box|--boxes|--everything) -o FOLDER",
         description=_SEGMENT,
         epilog=_SEGMENT_EXAMPLES,
     )
@@ -155,6 +159,13 @@ def _add_segment(commands: "argparse._SubParsersAction[_Parser]") -> None:
         default=[],
         help="two opposite corners of a box around an object; several boxes give several "
         "objects; points refine a single box",
+    )
+    what.add_argument(
+        "--boxes",
+        metavar="FILE",
+        type=Path,
+        help="boxes that a detector found, one object each: .csv, .geojson, or COCO's .json; the "
+        "image may have any size",
     )
     what.add_argument("--everything", action="store_true", help="find all objects")
     how = parser.add_argument_group("with what, and where to")
@@ -304,8 +315,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_segment(options: argparse.Namespace) -> None:
-    from napari_sam.commands import segment
+    from napari_sam.commands import boxes, segment
 
+    if options.boxes is not None:
+        if options.point or options.box or options.everything:
+            raise InputError("--boxes says what to segment: leave out the other prompts.")
+        boxes.run(
+            str(options.image), options.boxes, model_name=options.model, folder=options.output
+        )
+        return
     segment.run(
         options.image,
         points=options.point,

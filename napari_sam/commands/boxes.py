@@ -1,0 +1,183 @@
+"""`napari-sam segment --boxes`: the boxes of a detector to masks, on an image of any size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_sam.commands.running import count, describe, progress_bar, stopping
+from napari_sam.errors import InputError
+from napari_sam.files.boxes import DetectedBox, clip_boxes, read_boxes
+from napari_sam.files.images import read_image, to_rgb_uint8
+from napari_sam.files.outputs import (
+    check_output_folder,
+    output_paths,
+    write_labels,
+    write_png,
+    written_together,
+)
+from napari_sam.loading import check_model, load
+from napari_sam.overlay import draw_overlay
+from napari_sam.segment.image import segment_prompts
+from napari_sam.segment.objects import SegmentedObject, paint_labels
+from napari_sam.segment.prompts import Box, Prompt
+
+if TYPE_CHECKING:
+    from napari_sam.scene import Scene
+    from napari_sam.segment.boxes import BoxObjects
+    from src_model import Sam
+
+
+def run(image: str, file: Path, *, model_name: str, folder: Path) -> None:
+    """Find the object in each box of a file.
+
+    A picture that one tile holds is treated, and its results are written, as `--box` does; of a
+    larger image, or one that is no plain picture, the labels are an OME-Zarr and the table is
+    parquet.
+
+    Parameters
+    ----------
+    image : str
+        Path or URL.
+    file : Path
+        Boxes, as `read_boxes` takes them.
+    model_name : str
+        Name of a known checkpoint, or path of a file of weights.
+    folder : Path
+        For the results.
+
+    Raises
+    ------
+    InputError
+        For an image, boxes, a model or a folder that cannot be used.
+    """
+    from napari_sam.scene import open_scene
+
+    scene = open_scene(image)
+    boxes = read_boxes(file, image, scene.georeference)
+    inside, outside = clip_boxes(boxes, scene.shape)
+    if not inside:
+        raise InputError(_all_outside(scene, boxes, file))
+    check_output_folder(folder)
+    stem = PurePosixPath(image.rstrip("/").replace("\\", "/")).stem
+    labels = folder / f"{stem}_labels.zarr"
+    check_model(model_name, "auto", "auto")
+    model = load(model_name)
+    start = time.perf_counter()
+    if _is_picture(scene, image, model):
+        told, paths, missing = _segment_picture(Path(image), model, inside, folder, stem)
+    else:
+        if labels.exists():
+            raise InputError(f"{labels} exists already: remove it, or choose another folder.")
+        found = _segment_scene(scene, model, inside)
+        if found is None:
+            print("stopped: nothing was written")
+            return
+        told = [_objects(len(found.boxes))]
+        paths = _write_scene(scene, model, found, folder, stem)
+        missing = [f"  box {box.id}: {why}" for box, why in found.without]
+    rows, cols = scene.shape
+    seconds = time.perf_counter() - start
+    print(
+        f"{PurePosixPath(image).name} ({rows} rows, {cols} columns): {told[0]} for {len(inside)} "
+        f"boxes in {seconds:.1f} s with {model_name}"
+    )
+    if outside:
+        print(f"{outside} of {len(boxes)} boxes lie outside of the image and are left out")
+    for line in (*told[1:], *missing[:10], *map(str, paths)):
+        print(line)
+
+
+def _is_picture(scene: Scene, image: str, model: Sam) -> bool:
+    plain = Path(image).is_file() and set(scene.axes) <= set("YXS")
+    return plain and max(scene.shape) <= model.variant.image_size
+
+
+def _segment_picture(
+    path: Path, model: Sam, boxes: Sequence[DetectedBox], folder: Path, stem: str
+) -> tuple[list[str], tuple[Path, ...], list[str]]:
+    """Do what `--box` does; return what to say, the files, and boxes without an object."""
+    pixels = to_rgb_uint8(read_image(path))
+    prompts = [Prompt((), Box(*box.corners)) for box in boxes]
+    candidates = segment_prompts(model, pixels, prompts)
+    # Objects of which nothing is visible get no number: the kind of prompt carries whose they are.
+    numbered = [replace(found, prompt=str(i)) for i, found in enumerate(candidates)]
+    labels, painted = paint_labels(numbered, pixels.shape[:2])
+    own = [int(found.prompt) for found in painted]
+    objects = [replace(found, prompt="box") for found in painted]
+    overlay = draw_overlay(pixels, labels, prompts)
+    paths = output_paths(folder, stem)
+    _write_picture(paths, labels, objects, [boxes[i] for i in own], overlay)
+    hidden = sorted(set(range(len(boxes))) - set(own))
+    missing = [f"  box {boxes[i].id}: no object, or all of it lies under others" for i in hidden]
+    return [count(objects), *([describe(objects)] if objects else [])], paths, missing
+
+
+def _write_picture(
+    paths: tuple[Path, Path, Path],
+    labels: np.ndarray,
+    objects: Sequence[SegmentedObject],
+    boxes: Sequence[DetectedBox],
+    overlay: np.ndarray,
+) -> None:
+    from napari_sam.segment.box_tables import write_box_csv
+
+    try:
+        paths[0].parent.mkdir(parents=True, exist_ok=True)
+        with written_together(*paths) as (labels_path, table_path, overlay_path):
+            write_labels(labels_path, labels)
+            write_box_csv(table_path, objects, boxes)
+            write_png(overlay_path, overlay)
+    except OSError as error:
+        raise InputError(
+            f"The results cannot be written to {paths[0].parent}: {error.strerror or error}."
+        ) from error
+
+
+def _segment_scene(scene: Scene, model: Sam, boxes: Sequence[DetectedBox]) -> BoxObjects | None:
+    from napari_sam.segment.boxes import segment_boxes
+
+    with stopping() as should_stop, progress_bar("boxes") as show:
+        return segment_boxes(scene, model, boxes, on_progress=show, should_stop=should_stop)
+
+
+def _write_scene(
+    scene: Scene, model: Sam, found: BoxObjects, folder: Path, stem: str
+) -> tuple[Path, ...]:
+    from napari_sam.segment.box_tables import write_box_parquet
+    from napari_sam.segment.everything import write_labels as write_pyramid
+    from napari_sam.segment.everything import write_overview
+    from napari_sam.tiles.geometry import TileGeometry
+
+    size = model.variant.image_size
+    folder.mkdir(parents=True, exist_ok=True)
+    labels, table, overlay = (
+        folder / f"{stem}_{ending}" for ending in ("labels.zarr", "objects.parquet", "overlay.png")
+    )
+    with progress_bar("blocks") as show:
+        write_pyramid(found.objects, labels, scene.pixel_size, show)
+    write_box_parquet(found, table, scene.pixel_size)
+    geometry = TileGeometry(scene.shape, size, size // 8)
+    write_overview(overlay, scene, found.objects, geometry, ())
+    return labels, table, overlay
+
+
+def _objects(number: int) -> str:
+    return f"{number} object{'' if number == 1 else 's'}"
+
+
+def _all_outside(scene: Scene, boxes: Sequence[DetectedBox], file: Path) -> str:
+    rows, cols = scene.shape
+    row0, col0, row1, col1 = (f"{value:.0f}" for value in boxes[0].corners)
+    where = scene.georeference
+    units = "" if where is None else f", GeoJSON in {where.crs or 'the units of its map'}"
+    return (
+        f"None of the {len(boxes)} boxes in {file} lies in the image, which has {rows} rows and "
+        f"{cols} columns{units}; the first would go from row {row0}, column {col0} to row {row1}, "
+        f"column {col1}: look whether they are of this image."
+    )
