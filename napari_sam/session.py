@@ -194,21 +194,23 @@ class Session(Prompting, Editing):
                 digest.update(placed.runs.edges.astype("<i8").tobytes())
         return digest.hexdigest()[:32]
 
-    def save_labels(self, path: str | os.PathLike[str]) -> None:
-        """Write the labels of the plane that is worked on, block by block.
+    def save_labels(self, path: str | os.PathLike[str], plane: Plane | None = None) -> None:
+        """Write the labels of a plane, block by block.
 
         Parameters
         ----------
         path : path
             Ends in .tif or .tiff, a compressed uint32 TIFF, which is replaced when the new one is
             whole; or in .zarr, an OME-Zarr of labels with all levels, which must not exist.
+        plane : (int, int), optional
+            (t, z); by default the one that is worked on.
 
         Raises
         ------
         InputError
             If the ending is another one, or it cannot be written.
         """
-        plane, scene = self.plane, self.scene
+        plane, scene = self.plane if plane is None else plane, self.scene
         write_label_file(
             Path(path),
             scene.shape,

@@ -29,7 +29,7 @@ from .lock import user_name
 from .prompts import Plane, Prompts
 from .records import ObjectChange, ObjectInfo, PromptChange, Step
 from .runs import Runs
-from .state import State
+from .state import Placed, State
 from .subject import SessionModel, check_other_plane, check_scene, scene_from_json, scene_to_json
 
 if TYPE_CHECKING:
@@ -364,17 +364,15 @@ class SessionCore:
         return Step.from_json(self._folder.read(location)["step"])
 
     def _snapshot(self) -> Iterator[dict[str, Any]]:
-        yield {
+        """Return the lines of a snapshot of now, which may be made later in another thread."""
+        first = {
             "highest": self._state.highest,
             "model": None if self._model is None else self._model.to_json(),
             "planes": [scene_to_json(info) for info in self._planes.values()],
             "position": self._history.position,
             "history": [[place.journal, place.offset] for place in self._history.locations],
         }
-        for placed in self._state.objects.values():
-            yield {"object": placed.info.to_json(), "mask": placed.runs.to_json()}
-        for number, prompts in self._state.prompts.items():
-            yield {"prompts": prompts.to_json(), "id": number}
+        return _lines(first, list(self._state.objects.values()), list(self._state.prompts.items()))
 
     def _load(self) -> None:
         if self._folder.snapshot:
@@ -418,6 +416,16 @@ class SessionCore:
             self._planes[info.t, info.z] = info
         else:
             raise KeyError(f"nothing known in {sorted(record)}")
+
+
+def _lines(
+    first: dict[str, Any], objects: list[Placed], prompts: list[tuple[int, Prompts]]
+) -> Iterator[dict[str, Any]]:
+    yield first
+    for placed in objects:
+        yield {"object": placed.info.to_json(), "mask": placed.runs.to_json()}
+    for number, given in prompts:
+        yield {"prompts": given.to_json(), "id": number}
 
 
 def _teller(events: Events) -> Callable[[str], None]:

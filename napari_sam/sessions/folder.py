@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -72,6 +73,7 @@ class SessionFolder:
         self.snapshot: list[dict[str, Any]] = []
         self._number, self._records = 1, 0
         self._journal: JournalFile | None = None
+        self._writer: threading.Thread | None = None
         self._most = _LEAST
         self._find_snapshot()
 
@@ -140,9 +142,10 @@ class SessionFolder:
     @property
     def is_long(self) -> bool:
         """Whether a new journal should begin."""
-        return (
-            self._journal is not None and not self._journal.waiting
-        ) and self._journal.size > self._most
+        if self._writer is not None and self._writer.is_alive():
+            return False
+        journal = self._journal
+        return journal is not None and not journal.waiting and journal.size > self._most
 
     def records(self) -> Iterator[tuple[Location, dict[str, Any]]]:
         """Give what happened since the snapshot, and cut what is damaged off.
@@ -220,36 +223,54 @@ class SessionFolder:
         return record
 
     def begin_journal(self, lines: Iterable[dict[str, Any]]) -> None:
-        """Write a snapshot, and begin a new journal after it.
+        """Begin a new journal, and write a snapshot of what was before it, in another thread.
 
-        If that fails the old one is gone on with.
+        Until that is whole, and if it fails, the older journals are read instead.
+
+        Parameters
+        ----------
+        lines : iterable of dict
+            Of the snapshot; not changed any more.
         """
         assert self._journal is not None
-        number = self._number + 1
+        number, old = self._number + 1, self._journal
+        try:
+            self._journal = JournalFile(self._journal_path(number), self._on_problem)
+        except OSError as error:
+            self._most = old.size + _LEAST
+            self._on_problem(self._no_snapshot(error))
+            return
+        self._number = number
+        arguments = (number, old, self._records, lines)
+        self._writer = threading.Thread(target=self._write_snapshot, args=arguments)
+        self._writer.start()
+
+    def _write_snapshot(
+        self, number: int, journal: JournalFile, records: int, lines: Iterable[dict[str, Any]]
+    ) -> None:
+        journal.close()
         path = self._snapshot_path(number)
         try:
             with written_together(path) as (partial,), partial.open("wb") as file:
                 count = 0
                 for count, line in enumerate(lines, 1):
-                    file.write(to_line({"records": self._records, **line} if count == 1 else line))
+                    file.write(to_line({"records": records, **line} if count == 1 else line))
                 file.write(to_line({"end": count}))
                 size = file.tell()
             _sync_folder(self.path)
-            journal = JournalFile(self._journal_path(number), self._on_problem)
         except OSError as error:
-            self._most = self._journal.size + _LEAST
-            path.unlink(missing_ok=True)
-            self._on_problem(
-                f"No snapshot could be written to {self.path} ({error.strerror or error}); the "
-                f"journal goes on, and nothing is lost."
-            )
+            self._on_problem(self._no_snapshot(error))
             return
-        self._journal.close()
-        self._journal, self._number = journal, number
         self._most = max(_LEAST, 2 * size)
         for old in self._snapshots():
             if old < number - 1:
                 self._snapshot_path(old).unlink(missing_ok=True)
+
+    def _no_snapshot(self, error: OSError) -> str:
+        return (
+            f"No snapshot could be written to {self.path} ({error.strerror or error}); the "
+            f"journals are there, and nothing is lost."
+        )
 
     def flush(self) -> None:
         """Write what waits in memory."""
@@ -258,6 +279,8 @@ class SessionFolder:
 
     def close(self) -> None:
         """Let others open it."""
+        if self._writer is not None:
+            self._writer.join()
         if self._journal is not None:
             self._journal.close()
         self._lock.release()

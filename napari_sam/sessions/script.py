@@ -163,7 +163,8 @@ def _write_pixels(writer: _Writer, step: Step) -> None:
             made[number] = (made[number] | change.added) - change.removed
         elif number == own:
             added, removed = added | change.added, removed | change.removed
-    writer.lines.append(f"    # {step.name}")
+    if step.name not in ("paint", "erase"):
+        writer.lines.append(f"    # {step.name}")
     if added:
         kept = f"{writer.keep({own: added})}[{own}]"
         writer.call("paint", str(own), kept, overlap="take_new")

@@ -29,6 +29,7 @@ IMAGE = {image!r}
 MODEL = {model!r}
 MODEL_HASH = {hash!r}
 DIGEST = {digest!r}
+PLANES = {planes}
 
 
 def repeat(session, plane):
@@ -59,6 +60,7 @@ def main():
     parser.add_argument("--image", default=IMAGE, help="the image, if it moved")
     parser.add_argument("--model", default=MODEL, help="a model's name, or a file of weights")
     options = parser.parse_args()
+    labels = Path(options.labels)
 {load}
     def plane(t, z):
         return open_plane(options.image, model, t, z)
@@ -68,7 +70,8 @@ def main():
         Session.create(folder, *plane({t}, {z})) as session,
     ):
         repeat(session, plane)
-        session.save_labels(options.labels)
+        for t, z in PLANES:
+            session.save_labels({path}, plane=(t, z))
         if session.digest() != DIGEST:
             sys.exit("The labels differ from those of the session.")
         print(len(session.ids), "objects, the same as in the session.")
@@ -94,6 +97,9 @@ _LOAD = """\
     if ModelInfo.of(model).hash != MODEL_HASH:
         sys.exit("This is another model than that of the session: give it with --model.")
 """
+
+_ONE = "labels"
+_MANY = 'labels.with_name(f"{labels.stem}_t{t}_z{z}{labels.suffix}")'
 
 _IMPORTS = """\
 from napari_sam.scene import Normalisation, open_scene
@@ -142,6 +148,7 @@ def script_text(
         model=None if model is None else model.name,
         hash=None if model is None else model.hash,
         digest=digest,
+        planes=list(planes),
     )
     segmenter = "    return scene, None\n"
     if model is not None:
@@ -156,5 +163,6 @@ def script_text(
         load="    model = None\n" if model is None else _LOAD,
         t=t,
         z=z,
+        path=_ONE if len(planes) == 1 else _MANY,
     )
     return head + "\n".join(lines) + "\n" + tail

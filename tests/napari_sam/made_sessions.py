@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import napari_sam
 from napari_sam.scene import Scene, open_scene
 from napari_sam.segment.objects import Candidate, cut_candidate
 from napari_sam.segment.scribbles import MaskRegion
 from napari_sam.session import Session, SessionModel
 
 SHAPE = (24, 30)
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(napari_sam.__file__).resolve().parents[1])}
+"""In which a process of its own finds this package, installed or not."""
 
 MODEL = SessionModel("a" * 64, "stub", 64, 8)
 
@@ -71,6 +77,12 @@ def reopened(session: Session) -> Session:
     return Session.open(
         session.path, session.scene, Discs(session.scene.shape), model=MODEL, user="ada"
     )
+
+
+def settle(session: Session) -> None:
+    """Wait until the snapshot that is being written is whole."""
+    if session._folder._writer is not None:
+        session._folder._writer.join()
 
 
 def square(row: int, col: int, rows: int = 4, cols: int | None = None) -> MaskRegion:

@@ -15,7 +15,17 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_sessions import MODEL, SHAPE, Discs, made_scene, made_session, reopened, square
+from made_sessions import (
+    ENVIRONMENT,
+    MODEL,
+    SHAPE,
+    Discs,
+    made_scene,
+    made_session,
+    reopened,
+    settle,
+    square,
+)
 
 from napari_sam.errors import InputError
 from napari_sam.session import Session, SessionInUse, SessionWarning
@@ -122,6 +132,7 @@ def test_a_snapshot_shortens_what_is_read_and_keeps_all_undo(
     with made_session(tmp_path / "s") as session:
         for number in range(40):
             session.add_object(square(number % 20, number % 26, 2), overlap="take_new")
+            settle(session)
         labels, ids = session.labels(), session.ids
         with reopened(session) as again:
             assert again.repairs == ()
@@ -132,10 +143,11 @@ def test_a_snapshot_shortens_what_is_read_and_keeps_all_undo(
             steps = 0
             while again.undo():
                 steps += 1
+                settle(again)
             assert steps == 40
             assert again.ids == []
             while again.redo():
-                pass
+                settle(again)
             assert again.ids == ids
             np.testing.assert_array_equal(again.labels(), labels)
     newest = _snapshots(tmp_path / "s")[-1]
@@ -174,7 +186,9 @@ for number in range(10_000):
 
 def test_a_killed_process_loses_nothing_that_it_told(tmp_path: Path) -> None:
     script = _ACCEPTING.format(here=str(HERE), path=str(tmp_path / "s"))
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, env=ENVIRONMENT
+    ) as process:
         assert process.stdout is not None
         told = [int(process.stdout.readline()) for _ in range(30)]
         process.send_signal(signal.SIGKILL)
@@ -207,7 +221,10 @@ def test_the_lock_of_another_process_holds_until_it_dies(tmp_path: Path) -> None
     script = _ACCEPTING.format(here=str(HERE), path=str(tmp_path / "s"))
     script = script.replace("10_000", "1") + "sys.stdin.read()"
     with subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stdin=subprocess.PIPE
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        env=ENVIRONMENT,
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -289,6 +306,7 @@ def test_a_snapshot_that_does_not_fit_costs_nothing(
                 warnings.simplefilter("always")
                 for number in range(10):
                     session.add_object(square(number, number, 2), overlap="take_new")
+                session.close()
             assert "nothing is lost" in str(told[0].message)
         assert not _snapshots(tmp_path / "s")
         with reopened(session) as again:

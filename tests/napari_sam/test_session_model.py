@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from made_sessions import SHAPE, Discs, made_scene, made_session, reopened
+from made_sessions import SHAPE, Discs, made_scene, made_session, reopened, settle
 from scipy import ndimage
 
 from napari_sam.errors import InputError
@@ -237,8 +237,10 @@ class Sessions(RuleBasedStateMachine):
 
     @rule()
     def begin_journal(self) -> None:
-        if self.session._folder._journal is not None:
-            self.session._folder.begin_journal(self.session._snapshot())
+        folder = self.session._folder
+        if folder._journal is not None:
+            settle(self.session)
+            folder.begin_journal(self.session._snapshot())
 
     @invariant()
     def is_the_same(self) -> None:
