@@ -23,6 +23,7 @@ from napari_sam.sessions.prompts import Plane, Prompts, Scribble
 from napari_sam.sessions.records import ObjectInfo, Provenance
 from napari_sam.sessions.runs import MaskLike, Runs
 from napari_sam.sessions.script import write_script
+from napari_sam.sessions.state import paint
 from napari_sam.sessions.subject import SessionModel
 from napari_sam.tiles.regions import Region
 
@@ -153,7 +154,8 @@ class Session(Prompting, Editing):
         if region not in whole:
             raise ValueError(f"{region} reaches out of level {level}, which is {whole}")
         with self._lock:
-            return self._state.paint(self.plane if plane is None else plane, region, level)
+            seen = self._state.seen(self.plane if plane is None else plane, region, level)
+        return paint(*seen)
 
     def object_at(self, row: float, col: float, plane: Plane | None = None) -> int | None:
         """Return the object at a place of level 0, or None.
@@ -195,7 +197,7 @@ class Session(Prompting, Editing):
         return digest.hexdigest()[:32]
 
     def save_labels(self, path: str | os.PathLike[str], plane: Plane | None = None) -> None:
-        """Write the labels of a plane, block by block.
+        """Write the labels of a plane as they are now, block by block.
 
         Parameters
         ----------
@@ -210,11 +212,12 @@ class Session(Prompting, Editing):
         InputError
             If the ending is another one, or it cannot be written.
         """
-        plane, scene = self.plane if plane is None else plane, self.scene
+        with self._lock:
+            chosen, scene, state = plane or self.plane, self.scene, self._state.copy()
         write_label_file(
             Path(path),
             scene.shape,
-            lambda region, level: self.labels(region, level, plane),
+            lambda region, level: state.paint(chosen, region, level),
             scene.pixel_size,
         )
 

@@ -166,6 +166,11 @@ class SessionCore:
     def _made(cls, folder: SessionFolder, *arguments: Any) -> Self:
         try:
             return cls(folder, *arguments)
+        except OSError as error:
+            folder.close()
+            raise InputError(
+                f"{folder.path} cannot be read or written ({error.strerror or error})."
+            ) from error
         except BaseException:
             folder.close()
             raise

@@ -31,6 +31,16 @@ class BoxIndex:
         self._grids: dict[int, dict[tuple[int, int], set[int]]] = {}
         self._boxes: dict[int, Region] = {}
 
+    def copy(self) -> BoxIndex:
+        """Return one that changes of this one do not reach."""
+        copied = BoxIndex()
+        copied._boxes = dict(self._boxes)
+        copied._grids = {
+            size: {square: set(numbers) for square, numbers in grid.items()}
+            for size, grid in self._grids.items()
+        }
+        return copied
+
     def add(self, number: int, box: Region) -> None:
         """Add a box."""
         self._boxes[number] = box

@@ -167,11 +167,7 @@ class Prompting(SessionCore):
         with self._lock:
             self._check_open()
             prompts, own = self._asked(number)
-            segmenter = self._segmenter
-        if segmenter is None:
-            raise InputError("This session has no segmenter: open it with one to ask for masks.")
-        with self._asking:
-            found = segmenter.prompt(**prompts.asked(own))
+        found = self._ask(prompts, own)
         with self._changing():
             placed = self._state.objects.get(number)
             same = self._state.prompts.get(number) is prompts
@@ -237,15 +233,7 @@ class Prompting(SessionCore):
         with self._changing():
             if self._offers.get(number) is not offer:
                 raise InputError(f"The prompts of object {number} changed meanwhile: accept again.")
-            index = _checked(offer.choice if choice is None else choice, offer.candidates)
-            chosen = offer.candidates[index]
-            arguments = {"choice": index, "class_name": class_name, "colour": colour}
-            with self._drafting("accept", id=number, overlap=overlap, **arguments) as draft:
-                if not chosen.area:
-                    raise InputError("The candidate is empty: choose another, or add prompts.")
-                self._put(draft, number, offer.prompts, chosen, class_name, colour, overlap)
-                draft.arguments["model"] = self._model and self._model.hash
-                draft.set_prompts(number, None)
+            self._take(number, offer, choice, class_name, colour, overlap)
             del self._offers[number]
         return number
 
@@ -269,25 +257,69 @@ class Prompting(SessionCore):
             If there is no such object, or as for `prompt` and `accept`.
         """
         check_overlap(overlap)
+        number = int(object_id)
         with self._lock:
-            self._state.get(object_id)
-        self.prompt(object_id, points, labels, box, scribbles, mask="object")
-        self.accept(object_id, choice=0, overlap=overlap)
+            self._check_open()
+            made = make_prompts(
+                self.plane, self.scene.shape, points, labels, box, tuple(scribbles), "object"
+            )
+            own = self._state.get(number).runs
+            self._check_plane(number)
+        found = self._ask(made, own)
+        with self._changing():
+            if self._state.get(number).runs is not own:
+                raise InputError(f"Object {number} changed meanwhile: correct it again.")
+            self._take(number, _Offer(made, own, found), 0, None, None, overlap)
+
+    def _ask(self, prompts: Prompts, own: Runs | None) -> list[Candidate]:
+        """Ask the segmenter, which does one thing at a time; without the session's lock."""
+        segmenter = self._segmenter
+        if segmenter is None:
+            raise InputError("This session has no segmenter: open it with one to ask for masks.")
+        with self._asking:
+            return segmenter.prompt(**prompts.asked(own))
+
+    def _take(
+        self,
+        number: int,
+        offer: _Offer,
+        choice: int | None,
+        class_name: str | None,
+        colour: str | None,
+        overlap: Overlap,
+    ) -> None:
+        """Make a candidate an object, in one step."""
+        index = _checked(offer.choice if choice is None else choice, offer.candidates)
+        chosen = offer.candidates[index]
+        given = {"choice": index, "class_name": class_name, "colour": colour, "overlap": overlap}
+        with self._drafting("accept", id=number, **given) as draft:
+            if not chosen.area:
+                raise InputError("The candidate is empty: choose another, or add prompts.")
+            draft.set_prompts(number, offer.prompts)
+            self._put(draft, number, offer.prompts, chosen, class_name, colour, overlap)
+            draft.arguments["model"] = self._model and self._model.hash
+            draft.set_prompts(number, None)
 
     def _set(self, name: str, object_id: int | None, change: Any) -> int:
         with self._changing():
             number = self.current_id if object_id is None else int(object_id)
             with self._drafting(name) as draft:
+                self._check_plane(number)
                 before = self._state.prompts.get(number) or Prompts(self.plane)
-                placed = self._state.objects.get(number)
-                if before.plane != self.plane or (placed and placed.info.plane != self.plane):
-                    raise InputError(
-                        f"Object {number} is in another plane than t={self.plane[0]}, "
-                        f"z={self.plane[1]}: go there to prompt it."
-                    )
                 draft.set_prompts(number, change(before))
             self._current = number
         return number
+
+    def _check_plane(self, number: int) -> None:
+        prompts, placed = self._state.prompts.get(number), self._state.objects.get(number)
+        planes = {prompts.plane if prompts else self.plane}
+        if placed is not None:
+            planes.add(placed.info.plane)
+        if planes != {self.plane}:
+            raise InputError(
+                f"Object {number} is in another plane than t={self.plane[0]}, "
+                f"z={self.plane[1]}: go there to prompt it."
+            )
 
     def _asked(self, number: int) -> tuple[Prompts, Runs | None]:
         prompts = self._state.prompts.get(number)

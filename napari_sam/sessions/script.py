@@ -117,7 +117,7 @@ def _write_step(writer: _Writer, step: Step) -> None:
 
 
 def _write_accept(writer: _Writer, step: Step, number: int, given: dict[str, Any]) -> None:
-    prompts = next(change.before for change in step.prompts if change.id == number)
+    prompts = step.prompts[-1].before
     info = next(change.info[1] for change in step.objects if change.info and change.info[1])
     assert prompts is not None
     writer.go_to(prompts.plane)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,14 @@ from .prompts import Plane, Prompts
 from .records import ObjectChange, ObjectInfo, PromptChange, Step
 from .runs import NOTHING, Runs
 
-__all__ = ["MOST", "Placed", "State"]
+__all__ = ["MOST", "Placed", "State", "paint"]
 
 MOST = 2**32 - 1
 """The largest id that a label image holds."""
+
+
+Seen = Sequence[tuple[int, Runs]]
+"""Ids, and the pixels of each."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,14 @@ class State:
         self.highest = 0
         """The largest id ever used: none is given twice."""
         self._indexes: dict[Plane, BoxIndex] = {}
+
+    def copy(self) -> State:
+        """Return one that later steps do not reach."""
+        copied = State()
+        copied.objects, copied.prompts = dict(self.objects), dict(self.prompts)
+        copied.highest = self.highest
+        copied._indexes = {plane: index.copy() for plane, index in self._indexes.items()}
+        return copied
 
     def apply(self, step: Step) -> None:
         """Do a step; `step.inverse` takes it back."""
@@ -108,17 +120,24 @@ class State:
 
         A pixel of a coarser level is the upper left of those of level 0 that it covers.
         """
-        labels = np.zeros(region.shape, np.uint32)
+        return paint(*self.seen(plane, region, level))
+
+    def seen(self, plane: Plane, region: Region, level: int) -> tuple[Seen, Region, int]:
+        """Return what `paint` needs, and no later step reaches."""
         step = 1 << level
-        fine = Region(
-            region.row0 * step,
-            region.col0 * step,
-            (region.row1 - 1) * step + 1 if region.row1 > region.row0 else region.row0 * step,
-            (region.col1 - 1) * step + 1 if region.col1 > region.col0 else region.col0 * step,
-        )
-        for number, runs in self.near(plane, fine):
-            runs.clip(fine).sampled(level).paint(labels, region, number)
-        return labels
+        corners = (region.row0, region.col0, region.row1, region.col1)
+        fine = Region(*(corner * step for corner in corners))
+        return list(self.near(plane, fine)), region, level
 
     def _index(self, plane: Plane) -> BoxIndex:
         return self._indexes.setdefault(plane, BoxIndex())
+
+
+def paint(seen: Seen, region: Region, level: int) -> np.ndarray:
+    """Paint a rectangle of a level; see `State.paint`."""
+    labels = np.zeros(region.shape, np.uint32)
+    step = 1 << level
+    fine = Region(*(side * step for side in (region.row0, region.col0, region.row1, region.col1)))
+    for number, runs in seen:
+        runs.clip(fine).sampled(level).paint(labels, region, number)
+    return labels

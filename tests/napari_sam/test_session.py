@@ -91,14 +91,20 @@ def test_several_objects_are_prompted_at_once(session: Session) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overlap", "areas"), [("keep_old", (16, 8)), ("take_new", (8, 16)), ("cut", (12, 12))]
+    ("overlap", "col", "areas"),
+    [
+        ("keep_old", 6, (16, 8)),
+        ("take_new", 6, (8, 16)),
+        ("cut", 6, (12, 12)),
+        ("cut", 7, (16, 12)),
+    ],
 )
 def test_overlaps_are_shared_out_as_told_and_given_back(
-    session: Session, overlap: Any, areas: tuple[int, int]
+    session: Session, overlap: Any, col: int, areas: tuple[int, int]
 ) -> None:
     session.add_object(square(4, 4))
     before = session.labels()
-    session.add_object(square(4, 6), overlap=overlap)
+    session.add_object(square(4, col), overlap=overlap)
     assert (session.mask(1).area, session.mask(2).area) == areas
     session.undo()
     np.testing.assert_array_equal(session.labels(), before)
@@ -168,8 +174,10 @@ def test_an_object_is_corrected_by_prompts_and_others_are_not_touched(tmp_path: 
         segmenter: Any = session._segmenter
         (asked,) = segmenter.asked
         assert (asked["mask"].row, asked["mask"].col, asked["mask"].mask.shape) == (12, 15, (8, 10))
-        while session.undo():
-            pass
+        assert session.prompts == {}
+        assert session.undo()  # all of the correction
+        np.testing.assert_array_equal(session.labels(), labels)
+        assert session.undo()
         assert session.ids == []
 
 
@@ -320,3 +328,49 @@ def test_another_model_is_recorded_from_then_on(tmp_path: Path) -> None:
         session.add_point(2, 2)
         with pytest.raises(InputError, match="no segmenter"):
             session.accept()
+
+
+def test_threads_that_change_a_session_at_once_lose_nothing(tmp_path: Path) -> None:
+    heard: list[SessionEvent] = []
+    with made_session(tmp_path / "s") as session:
+        session.on_change(heard.append)
+
+        def work(row: int) -> None:
+            for col in range(10):
+                number = session.add_object(square(row, 3 * col, 2), overlap="take_new")
+                session.add_point(row, 3 * col, object_id=number)
+                session.candidates(number)
+                session.accept(number, overlap="keep_old")
+                session.labels()
+
+        workers = [threading.Thread(target=work, args=(3 * place,)) for place in range(6)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(60)
+        assert session.ids == list(range(1, 61))
+        assert [event.kind for event in heard].count("step") == 180
+        digest = session.digest()
+        with reopened(session) as again:
+            assert again.digest() == digest
+            while again.undo():
+                pass
+            assert again.ids == []
+
+
+def test_saving_labels_takes_those_of_when_it_began(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_sam import session as module
+
+    written: list[np.ndarray] = []
+
+    def slowly(path: Path, shape: Any, paint: Any, pixel_size: Any) -> None:
+        session.delete(1)
+        written.append(paint(Region(0, 0, *SHAPE), 0))
+
+    monkeypatch.setattr(module, "write_label_file", slowly)
+    session.add_object(square(3, 3))
+    labels = session.labels()
+    session.save_labels(tmp_path / "labels.tif")
+    np.testing.assert_array_equal(written[0], labels)

@@ -176,6 +176,8 @@ _ACCEPTING = """
 import sys
 sys.path.insert(0, {here!r})
 from made_sessions import made_session
+from napari_sam.sessions import folder
+folder._LEAST = 3000  # snapshots all the time
 session = made_session({path!r})
 for number in range(10_000):
     session.add_point(2 + number % 20, 2 + number // 20 % 26)
@@ -190,7 +192,7 @@ def test_a_killed_process_loses_nothing_that_it_told(tmp_path: Path) -> None:
         [sys.executable, "-c", script], stdout=subprocess.PIPE, env=ENVIRONMENT
     ) as process:
         assert process.stdout is not None
-        told = [int(process.stdout.readline()) for _ in range(30)]
+        told = [int(process.stdout.readline()) for _ in range(60)]
         process.send_signal(signal.SIGKILL)
         told += [int(line) for line in process.stdout.read().split(b"\n")[:-1]]
     with warnings.catch_warnings():
