@@ -17,7 +17,7 @@ from napari_sam import __version__
 from napari_sam.allocator import keep_freed_memory
 from napari_sam.cli_evaluation import add_evaluate
 from napari_sam.cli_options import add_model
-from napari_sam.cli_segmenting import add_edges
+from napari_sam.cli_segmenting import add_edges, add_sizes, add_store
 from napari_sam.cli_tiles import add_encode, add_info, add_verify
 from napari_sam.cli_training import add_train
 from napari_sam.errors import InputError
@@ -48,8 +48,9 @@ napari-sam COMMAND --help explains a command.
 """
 
 _SEGMENT = """\
-Outline objects in an image (PNG, JPEG, TIFF: grey, RGB or RGBA). Coordinates are
-rows and columns in pixels, counted from 0 at the upper left, as napari shows them.
+Outline objects in an image of any size: PNG, JPEG, TIFF (BigTIFF, COG, OME), OME-Zarr,
+.npy. Coordinates are rows and columns in pixels, counted from 0 at the upper left, as
+napari shows them.
 """
 
 _SEGMENT_EXAMPLES = """\
@@ -59,6 +60,12 @@ results, for IMAGE cells.png:
   cells_objects.csv   area, bounding box (row1, col1 exclusive), centre, predicted IoU
                       and stability of each object, as it is in the label image
   cells_overlay.png   the objects drawn over the image
+... and for an image of more than 1024 rows or columns, or with --store or --sizes:
+  cells_labels.zarr   as OME-Zarr with coarser levels
+  cells_objects.parquet   ... and the whole mask of each (run lengths)
+  cells_overlay.png   the objects over the image, reduced; tiles that failed are hatched
+  cells.embeddings    what was computed of the image; the next call is fast, and one that
+                      was stopped goes on (--store puts it elsewhere)
 
 examples:
   one object, by a click:           napari-sam segment cells.png --point 120,85 -o out
@@ -68,6 +75,8 @@ examples:
                                         --box 90,15,130,70 -o out
   a detector's boxes:               napari-sam segment map.tif --boxes trees.csv -o out
   everything:                       napari-sam segment cells.png --everything -o out
+  ... in a large image, 8 to 60 µm: napari-sam segment slide.ome.tif --everything \\
+                                        --sizes 8um,60um -o out
 
 With --boxes an image may have any size: larger than a tile (1024 pixels), or no plain
 picture, it gets labels as OME-Zarr and a table as parquet.
@@ -141,7 +150,9 @@ def _add_segment(commands: "argparse._SubParsersAction[_Parser]") -> None:
         epilog=_SEGMENT_EXAMPLES,
     )
     parser.set_defaults(run=_run_segment)
-    parser.add_argument("image", metavar="IMAGE", type=Path, help="the image file")
+    parser.add_argument(
+        "image", metavar="IMAGE", help="an image file, or an OME-Zarr's folder or URL"
+    )
     what = parser.add_argument_group("what to segment")
     what.add_argument(
         "--point",
@@ -168,8 +179,10 @@ def _add_segment(commands: "argparse._SubParsersAction[_Parser]") -> None:
         "image may have any size",
     )
     what.add_argument("--everything", action="store_true", help="find all objects")
+    add_sizes(what)
     how = parser.add_argument_group("with what, and where to")
     add_model(how)
+    add_store(how)
     how.add_argument(
         "-o",
         "--output",
@@ -306,8 +319,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # of the process must not raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except KeyboardInterrupt:
-        print("\nnapari-sam: stopped.", file=sys.stderr)
+    except KeyboardInterrupt as stop:  # some say how to go on
+        print(f"\nnapari-sam: {str(stop) or 'stopped.'}", file=sys.stderr)
         return 130
     except SystemExit as done:  # how argparse ends after --help and --version
         return int(done.code or 0)
@@ -320,15 +333,17 @@ def _run_segment(options: argparse.Namespace) -> None:
     if options.boxes is not None:
         if options.point or options.box or options.everything:
             raise InputError("--boxes says what to segment: leave out the other prompts.")
-        boxes.run(
-            str(options.image), options.boxes, model_name=options.model, folder=options.output
-        )
+        if options.store is not None or options.sizes is not None:
+            raise InputError("--boxes takes neither --store nor --sizes: leave them out.")
+        boxes.run(options.image, options.boxes, model_name=options.model, folder=options.output)
         return
     segment.run(
         options.image,
         points=options.point,
         boxes=options.box,
         everything=options.everything,
+        sizes=options.sizes,
+        where=options.store,
         model_name=options.model,
         folder=options.output,
     )

@@ -1,10 +1,14 @@
-"""The options of `napari-sam edges`."""
+"""The options of `napari-sam edges`, and those of `segment` for images of any size."""
 
 import argparse
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_sam.cli_options import add_device, add_model
+
+if TYPE_CHECKING:
+    from napari_sam.commands.segment_scene import Sizes
 
 _EDGES = """\
 Find edges in an image of any size: the outlines of all that the model sees from a grid
@@ -60,6 +64,68 @@ def add_edges(commands: Any) -> None:
     )
     add_model(parser)
     add_device(parser)
+
+
+def add_sizes(group: Any) -> None:
+    """Let it be said how large the objects are."""
+    group.add_argument(
+        "--sizes",
+        metavar="MIN,MAX",
+        type=parse_sizes,
+        help="with --everything: only objects of these sizes, sides of squares of the same area, "
+        "in pixels or with a unit (8um,60um); one of them may be left out (8,)",
+    )
+
+
+def add_store(group: Any) -> None:
+    """Let it be said where the embeddings of a large image are."""
+    group.add_argument(
+        "--store",
+        metavar="STORE",
+        help="embeddings of the image, by `napari-sam encode` or an earlier call; made if absent "
+        "(default: IMAGE.embeddings beside the results)",
+    )
+
+
+def parse_sizes(text: str) -> "Sizes":
+    """Read the sizes of objects.
+
+    Parameters
+    ----------
+    text : str
+        "MIN,MAX", each a number that a unit may follow; one may be empty.
+
+    Returns
+    -------
+    Sizes
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is not.
+
+    Examples
+    --------
+    >>> parse_sizes("8um,60um")
+    Sizes(smallest=8.0, largest=60.0, unit='um')
+    >>> parse_sizes("12,")
+    Sizes(smallest=12.0, largest=None, unit='px')
+    """
+    from napari_sam.commands.segment_scene import Sizes
+
+    found = re.fullmatch(r"([\d.]*)\s*([^\W\d]*)\s*,\s*([\d.]*)\s*([^\W\d]*)", text.strip())
+    try:
+        smallest, largest = (
+            float(found[number]) if found and found[number] else None for number in (1, 3)
+        )
+    except ValueError:
+        smallest = largest = None
+    units = {found[number + 1] or "px" for number in (1, 3) if found is not None and found[number]}
+    if (smallest is None and largest is None) or len(units) != 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not MIN,MAX in one unit such as 8,60 or 8um,60um or 8,"
+        )
+    return Sizes(smallest, largest, units.pop())
 
 
 def _run_edges(options: argparse.Namespace) -> None:

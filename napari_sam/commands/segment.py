@@ -1,8 +1,11 @@
-"""`napari-sam segment`: one image file, prompts or everything, three files of results."""
+"""`napari-sam segment`: an image, prompts or everything, three results."""
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from napari_sam.commands.running import count, describe, progress_bar
 from napari_sam.errors import InputError
@@ -14,29 +17,43 @@ from napari_sam.segment.image import segment_everything, segment_prompts
 from napari_sam.segment.objects import paint_labels
 from napari_sam.segment.prompts import Box, Point, Prompt, check_prompt
 
+if TYPE_CHECKING:
+    from napari_sam.commands.segment_scene import Sizes
+    from napari_sam.scene import Scene
+
+WHOLE = 1024
+"""An image of at most so many rows and columns, the frame of the published models, is looked at as
+a whole and its results are plain files; a larger one tile by tile."""
+
 
 def run(
-    image_path: Path,
+    image: str,
     *,
     points: Sequence[Point],
     boxes: Sequence[Box],
     everything: bool,
+    sizes: "Sizes | None",
+    where: str | None,
     model_name: str,
     folder: Path,
 ) -> None:
-    """Segment an image file and write labels, table and overlay.
+    """Segment an image and write labels, table and overlay.
 
-    Everything that can be wrong is checked before the network is loaded and before anything is
-    written.
+    All that can be wrong with what was asked for is told before the network is loaded and before
+    anything is written.
 
     Parameters
     ----------
-    image_path : Path
-        Of the image.
+    image : str
+        Path or URL.
     points, boxes : sequence of Point, of Box
         As `gather_prompts` takes them.
     everything : bool
         Find all objects instead.
+    sizes : Sizes or None
+        Of the objects, for everything; by default all.
+    where : str or None
+        Of the store of embeddings of a large image; by default beside the results.
     model_name : str
         Name of a known checkpoint, or path of a file of weights.
     folder : Path
@@ -45,27 +62,73 @@ def run(
     Raises
     ------
     InputError
-        For an image, a prompt, a model or a folder that cannot be used.
+        For an image, a prompt, a model or a folder that cannot be used; after writing, if tiles
+        failed.
     """
+    from napari_sam.commands import segment_scene
+
     prompts = gather_prompts(points, boxes, everything)
-    image = to_rgb_uint8(read_image(image_path))
+    if sizes is not None and not everything:
+        raise InputError("--sizes says what --everything looks for: give both, or neither.")
+    scene = _open(image)
     for prompt in prompts:
-        check_prompt(prompt, image.shape[:2])
+        check_prompt(prompt, scene.shape)
+    if max(scene.shape) <= WHOLE and where is None and sizes is None:
+        _segment_whole(_read_whole(image, scene), prompts, image, model_name, folder)
+        return
+    segment_scene.run(
+        image,
+        scene,
+        prompts,
+        sizes=segment_scene.Sizes() if sizes is None else sizes,
+        where=where,
+        model_name=model_name,
+        folder=folder,
+    )
+
+
+def _open(image: str) -> "Scene":
+    from napari_sam.scene import open_scene
+
+    try:
+        return open_scene(image)
+    except InputError:
+        if _may_be_picture(image):
+            read_image(image)  # which says what a picture is to be like, without talk of axes
+        raise
+
+
+def _may_be_picture(image: str) -> bool:
+    path = Path(image)
+    return path.is_file() and path.suffix.lower() != ".npy"
+
+
+def _read_whole(image: str, scene: "Scene") -> np.ndarray:
+    """Return a small image as uint8 RGB: a picture as it is, anything else as tiles would be."""
+    if _may_be_picture(image):
+        return to_rgb_uint8(read_image(image))
+    return scene.read_rgb(0, slice(None), slice(None))
+
+
+def _segment_whole(
+    image: np.ndarray, prompts: Sequence[Prompt], name: str, model_name: str, folder: Path
+) -> None:
     check_output_folder(folder)
     model = load(model_name)
     start = time.perf_counter()
-    if everything:
+    if not prompts:
         with progress_bar("clicks") as progress:
             candidates = segment_everything(model, image, progress)
     else:
         candidates = segment_prompts(model, image, prompts)
     seconds = time.perf_counter() - start
+    place = PurePosixPath(name.rstrip("/").replace("\\", "/"))
     labels, objects = paint_labels(candidates, image.shape[:2])
     overlay = draw_overlay(image, labels, prompts)
-    paths = write_results(folder, image_path.stem, labels, objects, overlay)
+    paths = write_results(folder, place.stem, labels, objects, overlay)
     rows, cols = labels.shape
     print(
-        f"{image_path.name} ({rows} rows, {cols} columns): {count(objects)} in {seconds:.1f} s "
+        f"{place.name} ({rows} rows, {cols} columns): {count(objects)} in {seconds:.1f} s "
         f"with {model_name}"
     )
     if objects:

@@ -1,0 +1,257 @@
+"""`napari-sam segment` on an image of any size: tile by tile, through a store of embeddings."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from napari_sam.commands.encode import load_like, open_like, size_said
+from napari_sam.commands.running import count, describe, progress_bar, stopping
+from napari_sam.errors import InputError
+from napari_sam.files.outputs import check_output_folder
+from napari_sam.files.zarr_images import is_zarr
+from napari_sam.loading import check_model
+from napari_sam.segment.everything import (
+    segment_everything,
+    write_labels,
+    write_overview,
+    write_table,
+)
+from napari_sam.segment.everything.grid import sizes_in_pixels
+from napari_sam.segment.objects import SegmentedObject
+from napari_sam.segment.prompted import as_found, prompt_scene
+from napari_sam.segment.prompts import Prompt
+from napari_sam.segment.segmenter import Segmenter
+from napari_sam.tiles.geometry import TileGeometry
+from napari_sam.tiles.store import EmbeddingStore, Failure, ModelInfo, SceneInfo, StoreUnusable
+from napari_sam.tiles.store_errors import called
+
+if TYPE_CHECKING:
+    from napari_sam.scene import Scene
+    from napari_sam.segment.everything import FoundObjects
+    from src_model import Sam
+
+_SHOWN = 20
+"""Tiles that failed and are listed."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sides of squares as large as the smallest and the largest objects; None where all count."""
+
+    smallest: float | None = None
+    largest: float | None = None
+    unit: str = "px"
+
+
+def run(
+    image: str,
+    scene: Scene,
+    prompts: Sequence[Prompt],
+    *,
+    sizes: Sizes,
+    where: str | None,
+    model_name: str,
+    folder: Path,
+) -> None:
+    """Segment a Scene and write labels, table and overview.
+
+    Parameters
+    ----------
+    image : str
+        Path or URL.
+    scene : Scene
+        The image, opened.
+    prompts : sequence of Prompt
+        One for each object; none for everything.
+    sizes : Sizes
+        Of the objects, for everything.
+    where : str or None
+        Of the store of embeddings; by default beside the results.
+    model_name : str
+        As `loading.load` takes it.
+    folder : Path
+        For the results.
+
+    Raises
+    ------
+    InputError
+        If something cannot be used; after writing, if tiles failed.
+    KeyboardInterrupt
+        With what to do next, if ctrl-C stopped it.
+    """
+    check_output_folder(folder)
+    stem = PurePosixPath(image.rstrip("/").replace("\\", "/")).stem
+    labels = folder / f"{stem}_labels.zarr"
+    if labels.exists() and not is_zarr(labels):
+        raise InputError(f"{labels} is no Zarr: remove it, or choose another folder.")
+    sizes_in_pixels((sizes.smallest, sizes.largest), sizes.unit, scene.pixel_size)  # or refuses
+    check_model(model_name, "auto", "auto")
+    where = str(folder / f"{stem}.embeddings") if where is None else where
+    store = _there(where)
+    if store is not None:
+        scene = open_like(store, image)
+    sam = load_like(store, model_name, "auto", "auto")
+    if store is None:
+        store = _made(where, scene, sam)
+    start = time.perf_counter()
+    failed: tuple[Failure, ...] = ()
+    kinds: list[str] = []
+    if prompts:
+        objects, kinds = _prompted(scene, store, sam, prompts)
+    else:
+        objects, failed = _everything(scene, store, sam, sizes)
+    seconds = time.perf_counter() - start
+    rows, cols = scene.shape
+    listed = _rows(objects, kinds)
+    print(
+        f"{PurePosixPath(image).name} ({rows} rows, {cols} columns): {count(listed)} in "
+        f"{seconds:.1f} s with {model_name}"
+    )
+    if listed:
+        print(describe(listed))
+    for path in write_scene(folder, stem, scene, objects, store.geometry, failed):
+        print(path)
+    print(f"{where} ({size_said(store.size_on_disk())}): embeddings, kept for the next call")
+    _refuse_failures(failed)
+
+
+def write_scene(
+    folder: Path,
+    stem: str,
+    scene: Scene,
+    objects: FoundObjects,
+    geometry: TileGeometry,
+    failed: Sequence[Failure] = (),
+) -> tuple[Path, Path, Path]:
+    """Write labels (OME-Zarr), table (parquet) and overview (PNG); earlier ones are replaced.
+
+    Parameters
+    ----------
+    folder : Path
+        Created if absent.
+    stem : str
+        What the names begin with.
+    scene, objects, geometry
+        As `write_overview` takes them.
+    failed : sequence of Failure
+        Tiles that are hatched.
+
+    Returns
+    -------
+    (labels, table, overview) : tuple of Path
+
+    Raises
+    ------
+    InputError
+        If they cannot be written.
+    """
+    endings = ("labels.zarr", "objects.parquet", "overlay.png")
+    labels, table, overview = (folder / f"{stem}_{ending}" for ending in endings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{labels.name}.", dir=folder) as beside:
+            new = Path(beside) / labels.name
+            with progress_bar("blocks") as show:
+                write_labels(objects, new, scene.pixel_size, show)
+            if labels.exists():
+                shutil.rmtree(labels)
+            new.rename(labels)
+    except OSError as error:
+        raise InputError(
+            f"The results cannot be written to {folder}: {error.strerror or error}."
+        ) from error
+    write_table(objects, table, scene.pixel_size)
+    write_overview(overview, scene, objects, geometry, [failure.tile for failure in failed])
+    return labels, table, overview
+
+
+def _there(where: str) -> EmbeddingStore | None:
+    """Open a store; None if there is nothing."""
+    if "://" not in where:
+        path = Path(where)
+        # What is left of a store that could not be made is an empty folder.
+        absent = not path.exists() or (path.is_dir() and not any(path.iterdir()))
+        return None if absent else EmbeddingStore.open(where)
+    try:
+        return EmbeddingStore.open(where)
+    except StoreUnusable:
+        return None  # whatever else is there, or why not, is told when one is made
+
+
+def _made(where: str, scene: Scene, sam: Sam) -> EmbeddingStore:
+    size = sam.variant.image_size
+    geometry = TileGeometry(scene.shape, size, size // 8)
+    return EmbeddingStore.create(where, SceneInfo.of(scene), ModelInfo.of(sam), geometry)
+
+
+def _prompted(
+    scene: Scene, store: EmbeddingStore, sam: Sam, prompts: Sequence[Prompt]
+) -> tuple[FoundObjects, list[str]]:
+    segmenter = Segmenter(scene, store, sam)
+    with stopping() as should_stop, progress_bar("objects") as show:
+        found = prompt_scene(segmenter, prompts, show, should_stop)
+    if len(found) < len(prompts):
+        raise KeyboardInterrupt(
+            "stopped; what was encoded is kept: the same command begins again with it."
+        )
+    return as_found(found, scene.shape), [one.prompt for one in found if one.mask.any()]
+
+
+def _everything(
+    scene: Scene, store: EmbeddingStore, sam: Sam, sizes: Sizes
+) -> tuple[FoundObjects, tuple[Failure, ...]]:
+    with stopping() as should_stop, progress_bar("tiles") as show:
+        result = segment_everything(
+            scene,
+            store,
+            sam,
+            sizes=(sizes.smallest, sizes.largest),
+            unit=sizes.unit,
+            retry_failed=True,
+            on_progress=lambda progress: show(progress.settled, progress.total),
+            should_stop=should_stop,
+        )
+    if result.left:
+        raise KeyboardInterrupt(
+            f"stopped, {result.left} tiles are left: the same command goes on with them."
+        )
+    return result.objects, result.failed
+
+
+def _rows(objects: FoundObjects, kinds: Sequence[str]) -> list[SegmentedObject]:
+    """Return the objects as they are listed."""
+    return [
+        SegmentedObject(
+            id=index + 1,
+            prompt=kinds[index] if kinds else "grid",
+            area=int(objects.areas[index]),
+            bbox=tuple(objects.boxes[index].tolist()),
+            centroid=tuple(objects.centroids[index].tolist()),
+            predicted_iou=float(objects.predicted_ious[index]),
+            stability=float(objects.stabilities[index]),
+        )
+        for index in range(len(objects))
+    ]
+
+
+def _refuse_failures(failed: Sequence[Failure]) -> None:
+    if not failed:
+        return
+    for failure in failed[:_SHOWN]:
+        print(
+            f"  {called(failure.tile)} failed {failure.times} times: {failure.reason}",
+            file=sys.stderr,
+        )
+    tiles = f"{len(failed)} tile{'' if len(failed) == 1 else 's'}"
+    raise InputError(
+        f"{tiles} could not be looked at, first {called(failed[0].tile)} "
+        f"({failed[0].reason.rstrip('.')}): their objects are missing and they are hatched in the "
+        f"overlay; mend the image, and the same command does only these."
+    )
