@@ -171,7 +171,9 @@ def gather_prompts(points: Sequence[Point], boxes: Sequence[Box], everything: bo
             )
         return []
     if not points and not boxes:
-        raise InputError("Say what to segment: --point ROW,COL, --box R0,C0,R1,C1 or --everything.")
+        raise InputError(
+            "Say what to segment: --point ROW,COL, --box R0,C0,R1,C1, --boxes FILE or --everything."
+        )
     if not boxes:
         return [Prompt(tuple(points))]
     if points and len(boxes) > 1:
