@@ -41,3 +41,32 @@ def tiny_weights(tiny_sam: Sam, tmp_path_factory: pytest.TempPathFactory) -> Pat
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_checkpoint(tiny_sam, path)
     return path
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Start a server like Amazon's S3 with an empty bucket, and return the bucket's URL."""
+    s3fs = pytest.importorskip(
+        "s3fs", reason="s3fs is not installed: pip install 'napari-sam-tiled[cloud]'"
+    )
+    moto_server = pytest.importorskip(
+        "moto.server", reason="moto is not installed: pip install 'napari-sam-tiled[test]'"
+    )
+    server = moto_server.ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in [
+        ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+        ("AWS_MAX_ATTEMPTS", "1"),
+    ]:
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()  # the last server had another port
+    files = s3fs.S3FileSystem()
+    files.makedirs("bucket", exist_ok=True)
+    for path in files.ls("bucket"):  # moto remembers it from the last test
+        files.rm(path, recursive=True)
+    yield "s3://bucket"
+    server.stop()

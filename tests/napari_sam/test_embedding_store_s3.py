@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,35 +19,8 @@ from napari_sam.tiles.store import (
     TileDamaged,
 )
 
-pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'napari-sam-tiled[cloud]'")
-moto_server = pytest.importorskip(
-    "moto.server", reason="moto is not installed: pip install 'napari-sam-tiled[test]'"
-)
-
 GEOMETRY = TileGeometry((160, 208), tile=64, halo=8)  # (3, 4) tiles
 SHAPE = (2, 4, 4)
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Start a server with an empty bucket."""
-    import s3fs
-
-    server = moto_server.ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in [
-        ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-        ("AWS_MAX_ATTEMPTS", "1"),
-    ]:
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()  # the last server had another port
-    s3fs.S3FileSystem().makedirs("bucket", exist_ok=True)  # moto remembers it
-    yield "s3://bucket"
-    server.stop()
 
 
 def make(where: str) -> EmbeddingStore:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,36 +13,7 @@ import pytest
 from napari_sam.cli import main
 from napari_sam.tiles.store import EmbeddingStore
 
-pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'napari-sam-tiled[cloud]'")
-moto_server = pytest.importorskip(
-    "moto.server", reason="moto is not installed: pip install 'napari-sam-tiled[test]'"
-)
-
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Start a server with an empty bucket."""
-    import s3fs
-
-    server = moto_server.ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in [
-        ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-        ("AWS_MAX_ATTEMPTS", "1"),
-    ]:
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()  # the last server had another port
-    s3fs.S3FileSystem().makedirs("bucket", exist_ok=True)  # moto remembers it
-    for path in s3fs.S3FileSystem().ls("bucket"):
-        s3fs.S3FileSystem().rm(path, recursive=True)
-    yield "s3://bucket"
-    server.stop()
 
 
 @pytest.fixture
