@@ -34,6 +34,9 @@ _HEAD = "session.json"
 
 _LOCK_FILES = {"lock", "owner.json"}
 
+_AT_ONCE, _PAUSE = 16, 0.001
+"""Lines of a snapshot, and seconds between them in which other threads get on."""
+
 _LEAST = 4 << 20
 """Bytes of a journal before the next one begins; more where the last snapshot was large."""
 
@@ -255,6 +258,8 @@ class SessionFolder:
                 count = 0
                 for count, line in enumerate(lines, 1):
                     file.write(to_line({"records": records, **line} if count == 1 else line))
+                    if count % _AT_ONCE == 0:
+                        time.sleep(_PAUSE)
                 file.write(to_line({"end": count}))
                 size = file.tell()
             _sync_folder(self.path)

@@ -7,7 +7,6 @@ are written with the next one.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import threading
@@ -120,10 +119,7 @@ class JournalFile:
             try:
                 self._write(b"".join(self._waiting))
             except OSError as error:
-                # What was written of it is cut off here, or overwritten by the next attempt, or
-                # found damaged when it is read.
-                with contextlib.suppress(OSError):
-                    self._file.truncate(self._end)
+                # A part may have been written: the next attempt writes over it, from its beginning.
                 problem = self._problem(error)
             else:
                 self._waiting.clear()

@@ -161,28 +161,21 @@ class Runs:
         """Tell whether a pixel belongs to it."""
         return bool(np.searchsorted(self.edges, (row << _BITS) + col, "right") % 2)
 
+    def in_rows(self, row0: int, row1: int) -> np.ndarray:
+        """Return the edges of the runs in some rows, the last one exclusive."""
+        first, last = np.searchsorted(self.edges, [row0 << _BITS, row1 << _BITS])
+        return self.edges[first:last]
+
     def clip(self, region: Region) -> Runs:
         """Return what lies in a rectangle."""
         if self.box in region:
             return self
-        first, last = self._rows(region.row0, region.row1)
-        part = self.edges[first:last]
+        part = self.in_rows(region.row0, region.row1)
         rows = part[::2] >> _BITS << _BITS
         starts = np.maximum(part[::2], rows + region.col0)
         stops = np.minimum(part[1::2], rows + region.col1)
         some = starts < stops
         return Runs(np.stack([starts[some], stops[some]], axis=1).reshape(-1))
-
-    def sampled(self, level: int) -> Runs:
-        """Return the pixels of a coarser level whose upper left pixel of level 0 belongs to it."""
-        if not level:
-            return self
-        rows, starts, stops = self.parts()
-        step = 1 << level
-        starts, stops = -(-starts >> level), -(-stops >> level)
-        some = (rows % step == 0) & (starts < stops)
-        begin = rows[some] >> level << _BITS
-        return Runs.of_ends(begin + starts[some], begin + stops[some])
 
     def scaled(self, level: int) -> Runs:
         """Return the pixels of level 0 that those of a coarser level cover."""
@@ -239,9 +232,8 @@ class Runs:
     def __and__(self, other: Runs) -> Runs:
         if not self or not other or not (self.box & other.box).area:
             return NOTHING
-        first, last = self._rows(other.box.row0, other.box.row1)
-        wanted = np.array([False, False, False, True])
-        return Runs(_merge(self.edges[first:last], other.edges, wanted))
+        ours = self.in_rows(other.box.row0, other.box.row1)
+        return Runs(_merge(ours, other.edges, np.array([False, False, False, True])))
 
     def to_json(self) -> dict[str, Any]:
         """Return it as docs/session.md describes a mask."""
@@ -275,13 +267,10 @@ class Runs:
         begin = ((starts // width + row) << _BITS) + starts % width + col
         return cls(np.stack([begin, begin + lengths], axis=1).reshape(-1))
 
-    def _rows(self, row0: int, row1: int) -> tuple[int, int]:
-        first, last = np.searchsorted(self.edges, [row0 << _BITS, row1 << _BITS])
-        return int(first), int(last)
-
     def _changed(self, other: Runs, wanted: np.ndarray) -> Runs:
         """Merge with another set where that has rows; all else stays."""
-        first, last = self._rows(other.box.row0, other.box.row1)
+        rows = [other.box.row0 << _BITS, other.box.row1 << _BITS]
+        first, last = np.searchsorted(self.edges, rows)
         merged = _merge(self.edges[first:last], other.edges, wanted)
         return Runs(np.concatenate([self.edges[:first], merged, self.edges[last:]]))
 

@@ -134,10 +134,20 @@ class State:
 
 
 def paint(seen: Seen, region: Region, level: int) -> np.ndarray:
-    """Paint a rectangle of a level; see `State.paint`."""
+    """Paint a rectangle of a level, all objects at once; see `State.paint`."""
     labels = np.zeros(region.shape, np.uint32)
-    step = 1 << level
-    fine = Region(*(side * step for side in (region.row0, region.col0, region.row1, region.col1)))
-    for number, runs in seen:
-        runs.clip(fine).sampled(level).paint(labels, region, number)
+    parts = [runs.in_rows(region.row0 << level, region.row1 << level) for _, runs in seen]
+    if not any(map(len, parts)):
+        return labels
+    numbers = np.array([number for number, _ in seen], np.uint32)
+    numbers = np.repeat(numbers, [len(part) // 2 for part in parts])
+    rows, starts, stops = Runs(np.concatenate(parts)).parts()
+    starts = np.maximum(-(-starts >> level), region.col0)
+    stops = np.minimum(-(-stops >> level), region.col1)
+    some = (rows % (1 << level) == 0) & (starts < stops)
+    rows, starts, lengths = rows[some] >> level, starts[some], (stops - starts)[some]
+    first = (rows - region.row0) * region.shape[1] + starts - region.col0
+    before = np.cumsum(lengths) - lengths
+    places = np.repeat(first - before, lengths) + np.arange(lengths.sum())
+    labels.reshape(-1)[places] = np.repeat(numbers[some], lengths)
     return labels

@@ -138,6 +138,15 @@ def test_objects_are_split_in_three_ways(session: Session) -> None:
     assert session.mask(3).area == 60
 
 
+def test_what_a_line_does_not_touch_stays_with_the_largest_part(session: Session) -> None:
+    mask = np.zeros((10, 12), bool)
+    mask[:4], mask[7:, :3] = True, True
+    session.add_object(MaskRegion(2, 2, mask))
+    assert session.split(1, line=[[0, 9], [7, 9]]) == [1, 2]
+    assert session.object_at(10, 3) == session.object_at(3, 3) == session.object_at(3, 9) == 1
+    assert session.mask(2).area == 16
+
+
 def test_merge_delete_and_relabel(session: Session) -> None:
     for place in range(3):
         session.add_object(square(2, 2 + 6 * place), class_name="a")

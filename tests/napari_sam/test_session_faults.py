@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,17 @@ def test_a_flipped_bit_costs_what_follows_and_is_told(
         kept = b"".join(bytes(content).splitlines(keepends=True)[:before])
         assert journal.read_bytes().startswith(kept)
         assert content.endswith(aside.read_bytes())
+
+
+def test_a_journal_without_one_of_its_lines_ends_there(tmp_path: Path) -> None:
+    seen = _five_steps(tmp_path / "s")
+    journal = tmp_path / "s" / "journal-000001"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:2] + lines[3:]))
+    with pytest.warns(SessionWarning, match="could not be read"):
+        session = _open(tmp_path / "s")
+    with session:
+        np.testing.assert_array_equal(session.labels(), seen[2])
 
 
 def test_a_line_that_makes_no_sense_is_cut_off(tmp_path: Path) -> None:
@@ -215,8 +227,11 @@ def test_a_second_session_is_told_who_has_the_first(tmp_path: Path) -> None:
         with pytest.raises(SessionInUse, match=f"process {os.getpid()} on .*ada|process"):
             _open(tmp_path / "s")
         session.add_object(square(2, 2))
-    with _open(tmp_path / "s") as session:
-        assert session.ids == [1]
+        closing = threading.Thread(target=session.close)
+        closing.start()
+        closing.join()
+        with _open(tmp_path / "s") as again:
+            assert again.ids == [1]
 
 
 def test_the_lock_of_another_process_holds_until_it_dies(tmp_path: Path) -> None:
@@ -315,13 +330,16 @@ def test_a_snapshot_that_does_not_fit_costs_nothing(
             assert again.ids == list(range(1, 11))
 
 
-def test_a_journal_that_vanished_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_journal_that_vanished_is_noticed(tmp_path: Path, replaced: bool) -> None:
     session = made_session(tmp_path / "s")
     session.add_object(square(1, 1))
     moved = (tmp_path / "s" / "journal-000001").rename(tmp_path / "journal")
+    if replaced:
+        (tmp_path / "s" / "journal-000001").write_bytes(moved.read_bytes())
     with pytest.warns(SessionWarning, match="cannot be written"):
         session.add_object(square(6, 6))
-    moved.rename(tmp_path / "s" / "journal-000001")
+    moved.replace(tmp_path / "s" / "journal-000001")
     session.add_object(square(12, 12))
     with reopened(session) as again:
         assert again.ids == [1, 2, 3]
