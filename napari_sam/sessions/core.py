@@ -26,10 +26,10 @@ from .events import Events, SessionEvent
 from .folder import SessionFolder
 from .history import History, Location
 from .lock import user_name
-from .prompts import Plane, Prompts
-from .records import ObjectChange, ObjectInfo, PromptChange, Step
-from .runs import Runs
-from .state import Placed, State
+from .prompts import Plane
+from .records import Step
+from .snapshot import restore, snapshot_lines
+from .state import State
 from .subject import SessionModel, check_other_plane, check_scene, scene_from_json, scene_to_json
 
 if TYPE_CHECKING:
@@ -369,43 +369,20 @@ class SessionCore:
         return Step.from_json(self._folder.read(location)["step"])
 
     def _snapshot(self) -> Iterator[dict[str, Any]]:
-        """Return the lines of a snapshot of now, which may be made later in another thread."""
-        first = {
-            "highest": self._state.highest,
-            "model": None if self._model is None else self._model.to_json(),
-            "planes": [scene_to_json(info) for info in self._planes.values()],
-            "position": self._history.position,
-            "history": [[place.journal, place.offset] for place in self._history.locations],
-        }
-        return _lines(first, list(self._state.objects.values()), list(self._state.prompts.items()))
+        return snapshot_lines(self._state, self._history, self._planes, self._model)
 
     def _load(self) -> None:
         if self._folder.snapshot:
-            self._restore(self._folder.snapshot)
+            found = restore(self._folder.snapshot)
+            self._state, self._model = found.state, found.model
+            self._planes.update(found.planes)
+            self._history = History(self._read_step, found.locations, found.position)
         for location, record in self._folder.records():
             try:
                 self._replay(location, record)
             except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
                 self._folder.cut(location, f"it makes no sense: {error}")
                 break
-
-    def _restore(self, lines: list[dict[str, Any]]) -> None:
-        first, *others = lines
-        for line in others:
-            if "object" in line:
-                info = ObjectInfo.from_json(line["object"])
-                runs = Runs.from_json(line["mask"])
-                self._state.change_object(ObjectChange(info.id, info.plane, (None, info), runs))
-            else:
-                prompts = Prompts.from_json(line["prompts"])
-                self._state.change_prompts(PromptChange(line["id"], None, prompts))
-        self._state.highest = first["highest"]
-        for saved in first["planes"]:
-            info_ = scene_from_json(saved)
-            self._planes[info_.t, info_.z] = info_
-        self._model = None if first["model"] is None else SessionModel.from_json(first["model"])
-        locations = [Location(*place) for place in first["history"]]
-        self._history = History(self._read_step, locations, first["position"])
 
     def _replay(self, location: Location, record: dict[str, Any]) -> None:
         step = Step.from_json(record["step"]) if "step" in record else None
@@ -421,16 +398,6 @@ class SessionCore:
             self._planes[info.t, info.z] = info
         else:
             raise KeyError(f"nothing known in {sorted(record)}")
-
-
-def _lines(
-    first: dict[str, Any], objects: list[Placed], prompts: list[tuple[int, Prompts]]
-) -> Iterator[dict[str, Any]]:
-    yield first
-    for placed in objects:
-        yield {"object": placed.info.to_json(), "mask": placed.runs.to_json()}
-    for number, given in prompts:
-        yield {"prompts": given.to_json(), "id": number}
 
 
 def _teller(events: Events) -> Callable[[str], None]:
