@@ -26,12 +26,12 @@ from napari_sam.tiles.geometry import TileGeometry, TileId
 from src_model import Sam
 
 
-@settings(max_examples=30)
+@settings(max_examples=25)
 @given(
-    st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    st.tuples(st.integers(1, 150), st.integers(1, 150)),
     st.integers(20, 90),
     st.integers(0, 9),
-    st.floats(0.7, 70),
+    st.floats(1.2, 70),
 )
 def test_every_point_has_one_owner(
     shape: tuple[int, int], tile: int, halo: int, spacing: float
@@ -92,6 +92,7 @@ def raw_candidates(draw: st.DrawFn, most: int = 4, side: int = 40) -> RawCandida
     return RawCandidates.of(found)
 
 
+@settings(max_examples=40)
 @given(raw_candidates(), st.integers(0), st.integers(1, 255))
 def test_raw_candidates_come_back_or_are_refused(
     raw: RawCandidates, place: int, change: int
@@ -108,6 +109,7 @@ def test_raw_candidates_come_back_or_are_refused(
         RawCandidates.from_bytes(bytes(content[: place % len(content)]))
 
 
+@settings(max_examples=50)
 @given(st.integers(1, 30), st.data())
 def test_suppression_is_greedy(count: int, data: st.DataObject) -> None:
     index = st.integers(0, count - 1)
@@ -124,6 +126,7 @@ def test_suppression_is_greedy(count: int, data: st.DataObject) -> None:
     assert set(np.flatnonzero(kept).tolist()) == expected
 
 
+@settings(max_examples=50)
 @given(st.integers(1, 20), st.data())
 def test_joining_does_not_depend_on_order(count: int, data: st.DataObject) -> None:
     index = st.integers(0, count - 1)
@@ -187,7 +190,7 @@ def placed(known: AllCandidates, index: int) -> np.ndarray:
     return whole
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(raw_candidates(), raw_candidates(), raw_candidates(side=30))
 def test_pairs_are_measured_exactly(
     left: RawCandidates, right: RawCandidates, coarse: RawCandidates
