@@ -119,7 +119,7 @@ class RawRecords:
         StoreUnusable
             If the store cannot be read or written.
         """
-        records = cls(_place_of(store), settings)
+        records = cls(store.place, settings)
         key = f"{records._folder}/settings.json"
         if records._place.fetch(key) is None:
             records._place.put(key, settings.to_json())
@@ -220,7 +220,7 @@ def find_records(store: EmbeddingStore, key: str | None = None) -> RawRecords:
     InputError
         If there are none, or several and it is not said which.
     """
-    place = _place_of(store)
+    place = store.place
     known = sorted(place.names(_FOLDER))
     if key is None and len(known) != 1:
         which = f"several: say which of {', '.join(known)}" if known else "none yet: make them with"
@@ -240,10 +240,6 @@ def find_records(store: EmbeddingStore, key: str | None = None) -> RawRecords:
             f"the settings of the raw candidates {key} in {place.name} cannot be read ({error}): "
             f"remove the folder {_FOLDER}/{key} and segment everything again."
         ) from error
-
-
-def _place_of(store: EmbeddingStore) -> Place:
-    return store._place
 
 
 def _name(tile: TileId) -> str:
