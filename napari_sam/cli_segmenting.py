@@ -121,7 +121,8 @@ def parse_sizes(text: str) -> "Sizes":
     except ValueError:
         smallest = largest = None
     units = {found[number + 1] or "px" for number in (1, 3) if found is not None and found[number]}
-    if (smallest is None and largest is None) or len(units) != 1:
+    ordered = smallest is None or largest is None or smallest < largest
+    if (smallest is None and largest is None) or len(units) != 1 or not ordered:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not MIN,MAX in one unit such as 8,60 or 8um,60um or 8,"
         )
