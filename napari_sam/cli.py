@@ -87,7 +87,8 @@ percentile, all channels alike. A fourth channel is left out.
 
 _DEMO = """\
 Segment a bundled microscopy picture with the bundled model: one click, one box,
-everything. Nothing is downloaded.
+everything; then everything, and an object where tiles meet, in a mosaic of it that is
+looked at in tiles. Nothing is downloaded.
 """
 
 _MODELS = """\

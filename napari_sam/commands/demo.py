@@ -1,4 +1,7 @@
-"""`napari-sam demo`: one click, one box, everything, on a picture that comes with the package."""
+"""`napari-sam demo`: one click, one box, everything, on a picture that comes with the package.
+
+Then everything in a mosaic of it, in tiles: demo_mosaic.py.
+"""
 
 import json
 import time
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_sam.commands.demo_mosaic import segment_mosaic
 from napari_sam.commands.running import count, progress_bar
 from napari_sam.files.images import read_image, to_rgb_uint8
 from napari_sam.files.outputs import check_output_folder, write_results
@@ -56,7 +60,7 @@ def load_sample() -> Sample:
 
 
 def run(folder: Path) -> None:
-    """Load the small model, segment the sample in three ways, and say where the pictures are.
+    """Load the small model, segment the sample and a mosaic of it, and say where the pictures are.
 
     Parameters
     ----------
@@ -72,7 +76,11 @@ def run(folder: Path) -> None:
     start = time.perf_counter()
     model = load(MODEL)
     print(f"Loaded {MODEL} in {time.perf_counter() - start:.1f} s.")
-    for overlay in segment_sample(model, load_sample(), folder):
+    sample = load_sample()
+    overlays = segment_sample(model, sample, folder)
+    overlays += segment_mosaic(model, sample.image, folder)
+    print("Look at the pictures (labels and tables of objects lie beside them):")
+    for overlay in overlays:
         print(f"  {overlay}")
 
 
@@ -117,5 +125,4 @@ def segment_sample(model: "Sam", sample: Sample, folder: Path) -> list[Path]:
         overlay = draw_overlay(sample.image, labels, prompts)
         overlays.append(write_results(folder, name, labels, objects, overlay)[2])
         print(f"  {what}: {count(objects)} in {seconds:.1f} s")
-    print("Look at the pictures (labels and tables of objects lie beside them):")
     return overlays
