@@ -1,7 +1,8 @@
 """Everything in a mosaic of real images with the default model: as good as in the images alone.
 
 Images of 256 × 256 pixels lie side by side and tiles have 256 pixels too, so that an image fills
-the encoder's frame as it does alone. benchmarks/mosaic.py does the same with more images.
+the encoder's frame as it does alone. benchmarks/mosaic.py does the same with more images and closer
+points, and tells the figures; what is asked for here any trained model should give.
 """
 
 from __future__ import annotations
@@ -13,12 +14,21 @@ import mosaic
 import numpy as np
 import pytest
 
-from napari_sam.segment.everything import running
+from napari_sam.segment.everything import FoundObjects, running
+from napari_sam.segment.everything.label_pyramid import paint
 from napari_sam.segment.everything.thresholds import default_thresholds
+from napari_sam.tiles.regions import Region
 from src_model import load_model
 from src_model.training.evaluation.regions import iou_matrix
 
-SPACING = 20.0
+SPACING = 32.0
+
+
+def ends_at(objects: FoundObjects, places: list[int]) -> float:
+    """Return how often labels change across some columns' right borders, for each pixel."""
+    labels = paint(objects, Region(0, 0, *objects.shape))
+    changes = (labels[:, 1:] != labels[:, :-1]).mean(0)
+    return float(changes[places].mean())
 
 
 def test_a_mosaic_is_as_good_as_its_images(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,13 +51,16 @@ def test_a_mosaic_is_as_good_as_its_images(shared: Path, monkeypatch: pytest.Mon
     result, store = mosaic.find(sam, pixels, SPACING)
     thresholds = default_thresholds(store.model)
     unstitched = result.everything.filter(dataclasses.replace(thresholds, stitch=False))
-    found_ap, unstitched_ap = (
-        mosaic.ap(iou_matrix(truth, mosaic.masks_of(objects)))
-        for objects in (result.objects, unstitched)
-    )
+    found_ap = mosaic.ap(iou_matrix(truth, mosaic.masks_of(result.objects)))
     # Two images are few: the benchmark tells the difference for many.
-    assert found_ap > np.mean(alone) - 0.15
-    assert found_ap >= unstitched_ap
-    assert len(unstitched) > len(result.objects)
+    assert found_ap > np.mean(alone) - 0.3
+    assert len(unstitched) >= len(result.objects)
+    # Whatever the weights: no object twice, and none ends where tiles do.
     assert mosaic.duplicates(result.objects) == 0
-    assert result.objects.ids.tolist() == list(range(1, len(result.objects) + 1))
+    geometry, cols = store.geometry, pixels.shape[1]
+    windows = [geometry.window(tile) for tile in geometry.tiles(0)]
+    edges = {edge - 1 for window in windows for edge in (window.col0, window.col1)}
+    edges |= {geometry.core(tile).col0 - 1 for tile in geometry.tiles(0)}
+    borders = [edge for edge in sorted(edges) if 0 <= edge < cols - 1]
+    everywhere = ends_at(result.objects, list(range(cols - 1)))
+    assert ends_at(result.objects, borders) < 3 * everywhere

@@ -23,8 +23,10 @@ from napari_sam.tiles.geometry import TileGeometry, TileId
 from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo, State
 from src_model import Sam, load_model
 
-ACROSS = 3
-"""Tiles that a made object is wide."""
+SIDE, SIZE = 4096, 1536
+"""Of a scene, and of the object in it: one and a half tiles wide."""
+ALONE = 1024 * SIZE // SIDE
+"""Of the same object, where the whole scene is one tile."""
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,13 @@ def nano() -> Sam:
 
 def make_store(scene: Scene, sam: Sam, geometry: TileGeometry) -> EmbeddingStore:
     return EmbeddingStore.create(MemoryStore(), SceneInfo.of(scene), ModelInfo.of(sam), geometry)
+
+
+@pytest.fixture(scope="module")
+def discs(nano: Sam) -> tuple[Segmenter, Segmenter]:
+    """Return what prompts the disc, across tiles and alone: what one test encodes serves others."""
+    scenes = MadeScene("disc", SIDE, SIZE), MadeScene("disc", 1024, ALONE)
+    return made(scenes[0], nano), made(scenes[1], nano)
 
 
 def made(scene: MadeScene, sam: Sam) -> Segmenter:
@@ -46,30 +55,34 @@ def best(found: Sequence[Candidate], scene: MadeScene) -> float:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_objects_across_tiles_are_as_good_as_in_one(shape: str, nano: Sam) -> None:
-    large = MadeScene(shape, 8192, ACROSS * 1024)
-    small = MadeScene(shape, 1024, ACROSS * 128)
-    across, alone = made(large, nano), made(small, nano)
+def test_objects_across_tiles_are_as_good_as_in_one(
+    shape: str, nano: Sam, discs: tuple[Segmenter, Segmenter]
+) -> None:
+    large = MadeScene(shape, SIDE, SIZE)
+    small = MadeScene(shape, 1024, ALONE)
+    across, alone = discs if shape == "disc" else (made(large, nano), made(small, nano))
     found = across.prompt(box=large.box())
     assert best(found, large) > best(alone.prompt(box=small.box()), small) - 0.03
-    geometry = TileGeometry((8192, 8192))
-    # A mask that crosses a dozen borders may be rough at one of them.
-    assert seam_score(found[0], geometry) < 1.7
     assert len(found) == 1
     assert found[0].level > 0
+    if len(found[0].tiles) > 1:  # one tile alone has no seams
+        # A mask that crosses a few borders may be rough at one of them.
+        assert seam_score(found[0], TileGeometry((SIDE, SIDE))) < 2
+    if shape != "disc":
+        return
     # Prompted again, with all it needs in the store, it is the same.
     again = across.prompt(box=large.box())[0]
     assert (again.row, again.col, again.tiles) == (found[0].row, found[0].col, found[0].tiles)
     np.testing.assert_array_equal(again.mask, found[0].mask)
 
 
-def test_clicks_on_one_object_give_one_object(nano: Sam) -> None:
-    scene = MadeScene("disc", 8192, ACROSS * 1024)
-    small = MadeScene("disc", 1024, ACROSS * 128)
-    across, alone = made(scene, nano), made(small, nano)
+def test_clicks_on_one_object_give_one_object(discs: tuple[Segmenter, Segmenter]) -> None:
+    scene = MadeScene("disc", SIDE, SIZE)
+    small = MadeScene("disc", 1024, ALONE)
+    across, alone = discs
     for away in ((0.05, 0.0), (-0.2, 0.1)):
-        click = [4095.5 + ACROSS * 1024 * step for step in away]
-        same = [511.5 + ACROSS * 128 * step for step in away]
+        click = [(SIDE - 1) / 2 + SIZE * step for step in away]
+        same = [511.5 + ALONE * step for step in away]
         found = across.prompt(points=[click])
         assert len(found) == 3
         assert best(found, scene) > best(alone.prompt(points=[same]), small) - 0.03
