@@ -64,8 +64,8 @@ results, for IMAGE cells.png:
   cells_labels.zarr   as OME-Zarr with coarser levels
   cells_objects.parquet   ... and the whole mask of each (run lengths)
   cells_overlay.png   the objects over the image, reduced; tiles that failed are hatched
-  cells.embeddings    what was computed of the image: the next call is fast, one that was
-                      stopped goes on (--store puts it elsewhere)
+  cells.embeddings    what was computed of the image: the next call is fast, and after
+                      ctrl-C it goes on where it was (--store puts it elsewhere)
 
 examples:
   one object, by a click:           napari-sam segment cells.png --point 120,85 -o out
