@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 COPIES = 2
 """Along each side of the mosaic."""
 
-SPACED_FOR = 60.0
-"""Clicks are half of this apart: fewer than `segment` makes, so that the demo is short."""
+SIZES = (50.0, 200.0)
+"""Clicks are half of the smaller one apart, fewer than `segment` makes of itself, so that the demo
+is short; up to the larger one tiles of full resolution see objects whole."""
 
 
 def segment_mosaic(model: Sam, image: np.ndarray, folder: Path) -> list[Path]:
@@ -72,7 +73,7 @@ def segment_mosaic(model: Sam, image: np.ndarray, folder: Path) -> list[Path]:
             scene,
             store,
             model,
-            sizes=(SPACED_FOR, None),
+            sizes=SIZES,
             thresholds=default_thresholds(store.model),  # smaller ones count too
             on_progress=lambda now: show(now.settled, now.total),
         )
