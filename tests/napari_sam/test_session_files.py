@@ -61,9 +61,11 @@ def test_labels_come_in_block_by_block_from_anywhere(
 def test_labels_of_a_large_file_are_written_and_read_back(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from napari_sam.files import rasters
     from napari_sam.sessions import label_files
 
     monkeypatch.setattr(label_files, "_BLOCK", 16)
+    monkeypatch.setattr(rasters, "_COARSEST", 16)
     session.import_labels(BLOBS)
     session.add_object(square(0, 0, 2), 2**32 - 1, overlap="take_new")
     labels = session.labels()

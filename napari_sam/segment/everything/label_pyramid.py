@@ -7,15 +7,12 @@ cell) stays visible; of equal ones the one with the lower id. Every mask is whol
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from napari_sam.errors import InputError
-from napari_sam.scenes.pyramid import halved
+from napari_sam.files.rasters import Block, blocks, every_second, ome_image, write_pyramid
 from napari_sam.scenes.sources import PixelSize
 from napari_sam.tiles.regions import Region
 
@@ -79,84 +76,21 @@ def write_labels(
     ------
     InputError
         If there is something already, or it cannot be written.
-
-    References
-    ----------
-    .. [1] https://ngff.openmicroscopy.org/0.5/
     """
-    import zarr
+    path, parts = Path(path), blocks(objects.shape, _BLOCK)
 
-    path = Path(path)
-    if path.exists():
-        raise InputError(f"{path} exists already: choose the name of a new folder.")
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        shapes = [objects.shape]
-        while max(shapes[-1]) > _BLOCK:
-            shapes.append(halved(shapes[-1], 1))
-        group = zarr.create_group(partial, attributes=_metadata(len(shapes), path.stem, pixel_size))
-        levels = [
-            group.create_array(
-                str(number),
-                shape=shape,
-                chunks=(min(_BLOCK, shape[0]), min(_BLOCK, shape[1])),
-                dtype=np.uint32,
-                fill_value=0,
-                dimension_names=("y", "x"),
-            )
-            for number, shape in enumerate(shapes)
-        ]
-        blocks = list(_blocks(objects.shape))
-        for number, block in enumerate(blocks, 1):
-            labels = paint(objects, block)
-            if labels.any():
-                levels[0][block.rows, block.cols] = labels
+    def painted() -> Iterator[Block]:
+        for number, part in enumerate(parts, 1):
+            yield part, paint(objects, part)
             if on_progress is not None:
-                on_progress(number, len(blocks))
-        for finer, coarser in pairwise(levels):
-            for block in _blocks(coarser.shape):
-                rows, cols = (slice(2 * s.start, 2 * s.stop) for s in (block.rows, block.cols))
-                labels = np.asarray(finer[rows, cols])[::2, ::2]
-                if labels.any():
-                    coarser[block.rows, block.cols] = labels
-        os.replace(partial, path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror or error}).") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+                on_progress(number, len(parts))
 
-
-def _blocks(shape: tuple[int, ...]) -> list[Region]:
-    rows, cols = shape
-    return [
-        Region(row, col, min(row + _BLOCK, rows), min(col + _BLOCK, cols))
-        for row in range(0, rows, _BLOCK)
-        for col in range(0, cols, _BLOCK)
-    ]
-
-
-def _metadata(levels: int, name: str, pixel_size: PixelSize | None) -> dict[str, object]:
-    """Return what OME-Zarr says of a label image.
-
-    Pixel 0 of a coarser level is pixel 0 of level 0, so that no level is shifted.
-    """
-    size = (1.0, 1.0) if pixel_size is None else (pixel_size.rows, pixel_size.cols)
-    unit = {} if pixel_size is None else {"unit": pixel_size.unit}
-    datasets = [
-        {
-            "path": str(level),
-            "coordinateTransformations": [
-                {"type": "scale", "scale": [size[0] * 2**level, size[1] * 2**level]}
-            ],
-        }
-        for level in range(levels)
-    ]
-    axes = [{"name": axis, "type": "space", **unit} for axis in "yx"]
-    return {
-        "ome": {
-            "version": "0.5",
-            "multiscales": [{"name": name, "axes": axes, "datasets": datasets}],
-            "image-label": {"version": "0.5"},
-        }
-    }
+    write_pyramid(
+        path,
+        painted(),
+        objects.shape,
+        np.uint32,
+        _BLOCK,
+        every_second,
+        lambda levels: ome_image(path.stem, levels, pixel_size, labels=True),
+    )
