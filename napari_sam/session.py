@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,17 @@ import numpy as np
 
 from napari_sam.errors import InputError
 from napari_sam.scenes.pyramid import halved
-from napari_sam.sessions.core import Asked, SessionWarning
+from napari_sam.segment.objects import MaskLike
+from napari_sam.sessions.core import Asked
 from napari_sam.sessions.editing import Editing
-from napari_sam.sessions.events import SessionEvent
+from napari_sam.sessions.events import SessionEvent, SessionWarning
 from napari_sam.sessions.label_files import write_label_file
 from napari_sam.sessions.lock import SessionInUse
 from napari_sam.sessions.overlap import Overlap
 from napari_sam.sessions.prompting import Prompting
 from napari_sam.sessions.prompts import Plane, Prompts, Scribble
 from napari_sam.sessions.records import ObjectInfo, Provenance
-from napari_sam.sessions.runs import MaskLike, Runs
+from napari_sam.sessions.runs import Runs
 from napari_sam.sessions.script import write_script
 from napari_sam.sessions.state import paint
 from napari_sam.sessions.subject import SessionModel
@@ -214,12 +216,8 @@ class Session(Prompting, Editing):
         """
         with self._lock:
             chosen, scene, state = plane or self.plane, self.scene, self._state.copy()
-        write_label_file(
-            Path(path),
-            scene.shape,
-            lambda region, level: state.paint(chosen, region, level),
-            scene.pixel_size,
-        )
+        paint_part = partial(state.paint, chosen)
+        write_label_file(Path(path), scene.shape, paint_part, scene.pixel_size)
 
     def save_script(self, path: str | os.PathLike[str]) -> None:
         """Write a Python script that repeats the session headless and gives the same labels.

@@ -7,8 +7,9 @@ from numpy.typing import ArrayLike
 
 from napari_sam.errors import InputError
 
+from .objects import MaskLike
 from .routing import ScenePrompt
-from .scribbles import MaskPrompt, mask_points, scribble_points
+from .scribbles import mask_points, scribble_points
 
 __all__ = ["check_scene_prompt"]
 
@@ -21,7 +22,7 @@ def check_scene_prompt(
     points: ArrayLike | None = None,
     labels: ArrayLike | None = None,
     box: ArrayLike | None = None,
-    mask: MaskPrompt | None = None,
+    mask: MaskLike | None = None,
     scribble: ArrayLike | None = None,
 ) -> ScenePrompt:
     """Bring all that a person gives to the few things that a network takes.
@@ -155,7 +156,7 @@ def _box(box: ArrayLike, shape: tuple[int, int]) -> np.ndarray:
     return corners
 
 
-def _check_mask(prompt: MaskPrompt, shape: tuple[int, int]) -> None:
+def _check_mask(prompt: MaskLike, shape: tuple[int, int]) -> None:
     mask = prompt.mask
     if not isinstance(mask, np.ndarray) or mask.ndim != 2 or mask.dtype != bool:
         raise InputError("A mask must be a bool array of rows and columns, with its offset.")
@@ -169,7 +170,7 @@ def _check_mask(prompt: MaskPrompt, shape: tuple[int, int]) -> None:
         )
 
 
-def _bounding_box(prompt: MaskPrompt) -> np.ndarray:
+def _bounding_box(prompt: MaskLike) -> np.ndarray:
     rows = np.flatnonzero(prompt.mask.any(axis=1)) + prompt.row
     cols = np.flatnonzero(prompt.mask.any(axis=0)) + prompt.col
     return np.array([rows[0], cols[0], rows[-1], cols[-1]], np.float64)

@@ -2,10 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from napari_sam.tiles.geometry import TileId
+
+
+class MaskLike(Protocol):
+    """A mask somewhere in a Scene, as `Candidate`, `MaskRegion` and `Runs` are."""
+
+    @property
+    def row(self) -> int:
+        """Of its upper left pixel, at level 0."""
+
+    @property
+    def col(self) -> int:
+        """Of its upper left pixel, at level 0."""
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Pixels of level 0, bool (row, col)."""
 
 
 @dataclass(frozen=True)

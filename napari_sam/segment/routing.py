@@ -22,7 +22,8 @@ from napari_sam.tiles.tile_predictor import to_level
 from .decoding import Answer, Decoder, TilePrompt
 from .image import mask_stability
 from .logit_grid import LogitGrid
-from .scribbles import MaskPrompt, mask_logits
+from .objects import MaskLike
+from .scribbles import mask_logits
 
 __all__ = [
     "Found",
@@ -57,7 +58,7 @@ class ScenePrompt:
         1 foreground, 0 background.
     box : (4,) ndarray, optional
         (row0, col0, row1, col1).
-    mask : MaskPrompt, optional
+    mask : MaskLike, optional
         A region.
     kind : str
         As in `Candidate`.
@@ -66,7 +67,7 @@ class ScenePrompt:
     points: np.ndarray
     labels: np.ndarray
     box: np.ndarray | None
-    mask: MaskPrompt | None
+    mask: MaskLike | None
     kind: str
 
     @property

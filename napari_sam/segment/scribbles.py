@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["MaskPrompt", "MaskRegion", "mask_logits", "mask_points", "scribble_points", "spread"]
+from .objects import MaskLike
+
+__all__ = ["MaskRegion", "mask_logits", "mask_points", "scribble_points", "spread"]
 
 MOST_POINTS = 8
 """Of a scribble."""
@@ -18,22 +19,6 @@ SURE = 8.0
 
 _SEEN = 64
 """Nodes along a side on which points are spread."""
-
-
-class MaskPrompt(Protocol):
-    """A mask somewhere in a Scene, as `Candidate` and `MaskRegion` are."""
-
-    @property
-    def row(self) -> int:
-        """Of its upper left pixel."""
-
-    @property
-    def col(self) -> int:
-        """Of its upper left pixel."""
-
-    @property
-    def mask(self) -> np.ndarray:
-        """Pixels of level 0, bool (row, col)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,12 +68,12 @@ def scribble_points(line: ArrayLike) -> np.ndarray:
     return np.stack([np.interp(places, along, vertices[:, axis]) for axis in (0, 1)], axis=1)
 
 
-def mask_points(prompt: MaskPrompt, count: int) -> np.ndarray:
+def mask_points(prompt: MaskLike, count: int) -> np.ndarray:
     """Choose points deep inside a mask that are far from each other.
 
     Parameters
     ----------
-    prompt : MaskPrompt
+    prompt : MaskLike
         With at least one pixel.
     count : int
         At most so many.
@@ -153,12 +138,12 @@ def spread(inside: np.ndarray, count: int, away: float = 0.0) -> np.ndarray:
     return np.array(chosen, np.float64).reshape(-1, 2)
 
 
-def mask_logits(prompt: MaskPrompt, level: int, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+def mask_logits(prompt: MaskLike, level: int, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
     """Turn a mask into logits at evenly spaced nodes.
 
     Parameters
     ----------
-    prompt : MaskPrompt
+    prompt : MaskLike
         In pixels of level 0.
     level : int
         Of the positions.

@@ -6,7 +6,7 @@ import numpy as np
 
 from napari_sam.tiles.geometry import TileGeometry, TileId
 
-from .scribbles import MaskPrompt
+from .objects import MaskLike
 
 __all__ = ["boundary_steps", "seam_score"]
 
@@ -23,7 +23,7 @@ _BETWEEN = (0.25, 0.5, 0.75)
 """Shares of a core at which lines lie that steps are compared with."""
 
 
-def seam_score(mask: MaskPrompt, geometry: TileGeometry) -> float:
+def seam_score(mask: MaskLike, geometry: TileGeometry) -> float:
     """Compare the steps of a mask's boundary where cores of level 0 meet with those elsewhere.
 
     Where a boundary crosses a line between two cores, it should go on at the same place. How far
@@ -75,7 +75,7 @@ def seam_score(mask: MaskPrompt, geometry: TileGeometry) -> float:
     return (1 + float(np.mean(borders))) / (1 + elsewhere)
 
 
-def boundary_steps(mask: MaskPrompt, line: int, axis: int) -> list[int]:
+def boundary_steps(mask: MaskLike, line: int, axis: int) -> list[int]:
     """Measure how far a mask's boundary jumps at a line.
 
     An oblique boundary moves at every line. So only what it moves more than both just before and
@@ -83,7 +83,7 @@ def boundary_steps(mask: MaskPrompt, line: int, axis: int) -> list[int]:
 
     Parameters
     ----------
-    mask : MaskPrompt
+    mask : MaskLike
         Pixels of level 0.
     line : int
         The first row (axis 0) or column (axis 1) after the line.

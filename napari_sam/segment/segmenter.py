@@ -10,10 +10,10 @@ from .checking import check_scene_prompt
 from .decoding import Decoder, EmbeddingDecoder
 from .image import mask_stability
 from .logit_grid import draw
-from .objects import Candidate, cut_candidate
+from .objects import Candidate, MaskLike, cut_candidate
 from .refine import refine
 from .routing import Found, ScenePrompt, inner_sides, route
-from .scribbles import SURE, MaskPrompt
+from .scribbles import SURE
 
 if TYPE_CHECKING:
     from napari_sam.scene import Scene
@@ -79,7 +79,7 @@ class Segmenter:
         points: ArrayLike | None = None,
         labels: ArrayLike | None = None,
         box: ArrayLike | None = None,
-        mask: MaskPrompt | None = None,
+        mask: MaskLike | None = None,
         scribble: ArrayLike | None = None,
     ) -> list[Candidate]:
         """Find the object that is meant.

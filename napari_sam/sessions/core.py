@@ -17,12 +17,11 @@ from numpy.typing import ArrayLike
 
 import napari_sam
 from napari_sam.errors import InputError
-from napari_sam.segment.objects import Candidate
-from napari_sam.segment.scribbles import MaskPrompt
+from napari_sam.segment.objects import Candidate, MaskLike
 from napari_sam.tiles.subjects import SceneInfo
 
 from .draft import Draft
-from .events import Events, SessionEvent
+from .events import Events, SessionEvent, SessionWarning
 from .folder import SessionFolder
 from .history import History, Location
 from .lock import user_name
@@ -35,11 +34,7 @@ from .subject import SessionModel, check_other_plane, check_scene, scene_from_js
 if TYPE_CHECKING:
     from napari_sam.scene import Scene
 
-__all__ = ["Asked", "SessionCore", "SessionWarning"]
-
-
-class SessionWarning(UserWarning):
-    """Something that a person should know, after which the session goes on."""
+__all__ = ["Asked", "SessionCore"]
 
 
 class Asked(Protocol):
@@ -50,7 +45,7 @@ class Asked(Protocol):
         points: ArrayLike | None = None,
         labels: ArrayLike | None = None,
         box: ArrayLike | None = None,
-        mask: MaskPrompt | None = None,
+        mask: MaskLike | None = None,
         scribble: ArrayLike | None = None,
     ) -> list[Candidate]:
         """Return candidates, the best first."""
@@ -122,7 +117,7 @@ class SessionCore:
             "created": round(time.time(), 3),
             "scene": scene_to_json(info),
         }
-        folder = SessionFolder.create(Path(path), head, _teller(events))
+        folder = SessionFolder.create(Path(path), head, events.warn)
         return cls._made(folder, scene, info, segmenter, model, user, events)
 
     @classmethod
@@ -159,7 +154,7 @@ class SessionCore:
             If the end of the journal was damaged; it is cut off and kept beside.
         """
         events, info = Events(), SceneInfo.of(scene)
-        folder = SessionFolder.open(Path(path), _teller(events))
+        folder = SessionFolder.open(Path(path), events.warn)
         return cls._made(folder, scene, info, segmenter, model, user, events)
 
     @classmethod
@@ -398,11 +393,3 @@ class SessionCore:
             self._planes[info.t, info.z] = info
         else:
             raise KeyError(f"nothing known in {sorted(record)}")
-
-
-def _teller(events: Events) -> Callable[[str], None]:
-    def tell(problem: str) -> None:
-        warnings.warn(problem, SessionWarning, stacklevel=2)
-        events.add(SessionEvent("problem", text=problem))
-
-    return tell

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from napari_sam.errors import InputError
-from napari_sam.segment.objects import Candidate
+from napari_sam.segment.objects import Candidate, MaskLike
 from napari_sam.tiles.regions import Region
 
 from .core import SessionCore
 from .draft import Draft
-from .importing import read_labels
+from .importing import found_masks, known_of, read_labels
 from .overlap import Overlap, check_overlap
-from .runs import MaskLike, Runs
+from .runs import Runs
 from .splitting import along_line, by_labels
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Editing(SessionCore):
             runs = draft.check_inside(Runs.of(mask))
             origin = draft.provenance("drawn")
             if isinstance(mask, Candidate):
-                origin = draft.provenance("found", model=self._model_hash, **_known(mask))
+                origin = draft.provenance("found", model=self._model_hash, **known_of(mask))
             made = draft.make(runs, overlap, origin, object_id, class_name or None, colour)
             if made is None:
                 raise InputError(
@@ -102,7 +102,7 @@ class Editing(SessionCore):
             The ids of those of which something is visible, by the number in `found` from 0.
         """
         check_overlap(overlap)
-        masks = _all_masks(found, Region(0, 0, *self._scene.shape))
+        masks = found_masks(found, Region(0, 0, *self._scene.shape))
         with self._drafting("add_objects") as draft:
             before, first = frozenset(draft.state.objects), draft.new_id()
             for number in sorted(masks, key=lambda index: (-masks[index][0].area, -index)):
@@ -368,36 +368,6 @@ def check_colour(colour: str | None) -> None:
     """
     if colour is not None and not re.fullmatch("#[0-9a-fA-F]{6}", colour):
         raise InputError(f"{colour!r} is no colour: give one such as '#ff8800'.")
-
-
-def _known(candidate: Candidate) -> dict[str, Any]:
-    return {
-        "predicted_iou": float(candidate.predicted_iou),
-        "stability": float(candidate.stability),
-        "level": candidate.level,
-        "tiles": tuple(candidate.tiles),
-    }
-
-
-def _all_masks(
-    found: FoundObjects | Sequence[Candidate], scene: Region
-) -> dict[int, tuple[Runs, dict[str, Any]]]:
-    """Return the masks within the scene, and what is known of each."""
-    masks: dict[int, tuple[Runs, dict[str, Any]]] = {}
-    for index in range(len(found)):
-        if isinstance(found, Sequence):
-            runs, known = Runs.of(found[index]), _known(found[index])
-        else:
-            level, region = int(found.levels[index]), found.region(index)
-            runs = Runs.of_mask(found.mask(index), region.row0, region.col0).scaled(level)
-            known = {
-                "predicted_iou": float(found.predicted_ious[index]),
-                "stability": float(found.stabilities[index]),
-                "level": level,
-            }
-        if inside := runs.clip(scene):
-            masks[index] = inside, known
-    return masks
 
 
 def _ids_for(draft: Draft, parts: Sequence[Runs], given: Sequence[int] | None) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,11 @@ from napari_sam.tiles.regions import Region
 
 from .prompts import Plane
 
-__all__ = ["Events", "SessionEvent"]
+__all__ = ["Events", "SessionEvent", "SessionWarning"]
+
+
+class SessionWarning(UserWarning):
+    """Something that a person should know, after which the session goes on."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,11 @@ class Events:
     def add(self, event: SessionEvent) -> None:
         """Keep an event until `tell`."""
         self._waiting.append(event)
+
+    def warn(self, problem: str) -> None:
+        """Warn of a problem, and keep it as an event."""
+        warnings.warn(problem, SessionWarning, stacklevel=2)
+        self.add(SessionEvent("problem", text=problem))
 
     def tell(self) -> None:
         """Call all callbacks with all events that wait."""

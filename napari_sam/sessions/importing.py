@@ -1,16 +1,22 @@
-"""Labels of elsewhere, an array or a file of any size, read block by block."""
+"""Objects of elsewhere: labels of any size, read block by block, and what a search found."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_sam.errors import InputError
+from napari_sam.segment.objects import Candidate
+from napari_sam.tiles.regions import Region
 
 from .runs import Runs, runs_by_value
 
-__all__ = ["read_labels"]
+if TYPE_CHECKING:
+    from napari_sam.segment.everything import FoundObjects
+
+__all__ = ["found_masks", "known_of", "read_labels"]
 
 _BLOCK = 2048
 
@@ -67,3 +73,47 @@ def read_labels(labels: Any, shape: tuple[int, int]) -> list[tuple[int, Runs]]:
         (int(name), Runs.of_ends(starts[first:end], stops[first:end]))
         for name, first, end in zip(names, firsts, ends, strict=True)
     ]
+
+
+def known_of(candidate: Candidate) -> dict[str, Any]:
+    """Return what an object's provenance takes from a candidate."""
+    return {
+        "predicted_iou": float(candidate.predicted_iou),
+        "stability": float(candidate.stability),
+        "level": candidate.level,
+        "tiles": tuple(candidate.tiles),
+    }
+
+
+def found_masks(
+    found: FoundObjects | Sequence[Candidate], scene: Region
+) -> dict[int, tuple[Runs, dict[str, Any]]]:
+    """Return the masks within the scene, and what is known of each.
+
+    Parameters
+    ----------
+    found : FoundObjects or sequence of Candidate
+        From elsewhere.
+    scene : Region
+        All of it.
+
+    Returns
+    -------
+    dict
+        Pixels of level 0 and provenance, by the number in `found` from 0; without empty masks.
+    """
+    masks: dict[int, tuple[Runs, dict[str, Any]]] = {}
+    for index in range(len(found)):
+        if isinstance(found, Sequence):
+            runs, known = Runs.of(found[index]), known_of(found[index])
+        else:
+            level, region = int(found.levels[index]), found.region(index)
+            runs = Runs.of_mask(found.mask(index), region.row0, region.col0).scaled(level)
+            known = {
+                "predicted_iou": float(found.predicted_ious[index]),
+                "stability": float(found.stabilities[index]),
+                "level": level,
+            }
+        if inside := runs.clip(scene):
+            masks[index] = inside, known
+    return masks

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from numpy.typing import ArrayLike
 
 from napari_sam.errors import InputError
-from napari_sam.segment.objects import Candidate
+from napari_sam.segment.objects import Candidate, MaskLike
 
 from .core import SessionCore
 from .draft import Draft
@@ -19,7 +19,7 @@ from .events import SessionEvent
 from .overlap import Overlap, check_overlap
 from .prompts import Prompts, Scribble, make_prompts
 from .records import ObjectInfo, Provenance, default_colour
-from .runs import MaskLike, Runs
+from .runs import Runs
 
 __all__ = ["Prompting"]
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from napari_sam.errors import InputError
+from napari_sam.segment.objects import MaskLike
 
-from .runs import MaskLike, Runs
+from .runs import Runs
 
 __all__ = ["Plane", "Prompts", "Scribble", "make_prompts"]
 

@@ -12,32 +12,17 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from napari_sam.segment.objects import MaskLike
 from napari_sam.tiles.regions import Region
 
-__all__ = ["NOTHING", "MaskLike", "Runs", "runs_by_value"]
+__all__ = ["NOTHING", "Runs", "runs_by_value"]
 
 _BITS = 32
 _COLUMN = (1 << _BITS) - 1
-
-
-class MaskLike(Protocol):
-    """A mask somewhere in a Scene, as `Candidate` and `MaskRegion` are."""
-
-    @property
-    def row(self) -> int:
-        """Of its upper left pixel, at level 0."""
-
-    @property
-    def col(self) -> int:
-        """Of its upper left pixel, at level 0."""
-
-    @property
-    def mask(self) -> np.ndarray:
-        """Bool (row, col)."""
 
 
 @dataclass(frozen=True, eq=False)
