@@ -202,6 +202,7 @@ VARIANTS: dict[str, Variant] = {
             decoder_mlp_dim=512,
             iou_head_hidden_dim=128,
             prompt_map_dim=64,
+            detail_dim=8,
         ),
     )
 }
