@@ -15,11 +15,13 @@ from everything_scenes import discs, perfect, pixels_of
 from PIL import Image
 
 from napari_sam.cli import main
+from napari_sam.commands.demo_mosaic import segment_mosaic
 from napari_sam.files.zarr_images import open_zarr_image
 from napari_sam.segment.everything import read_table, running, thresholds
 from napari_sam.tiles.embeddings import Embeddings
 from napari_sam.tiles.geometry import TileId
-from napari_sam.tiles.store import EmbeddingStore
+from napari_sam.tiles.store import EmbeddingStore, State
+from src_model import Sam
 
 LABELS = discs((100, 130), (6, 10), 12)
 
@@ -192,3 +194,16 @@ def test_a_store_of_another_image_or_no_labels_are_not_touched(
     (tmp_path / "other" / "cells_labels.zarr").mkdir(parents=True)
     assert segment(image, *how, "-o", tmp_path / "other") == 2
     assert "is no Zarr" in capsys.readouterr().err
+
+
+def test_the_demos_mosaic_with_any_model(tiny_sam: Sam, tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (60, 70, 3), dtype=np.uint8)
+    for _ in range(2):  # an earlier demo's folder is no obstacle
+        overlays = segment_mosaic(tiny_sam, image, tmp_path / "demo")
+        assert overlays[0] == tmp_path / "demo" / "mosaic_overlay.png"
+        assert all(path.stat().st_size for path in overlays)
+    mosaic = tifffile.imread(tmp_path / "demo" / "mosaic.tif")
+    assert mosaic.shape == (120, 140, 3)
+    np.testing.assert_array_equal(mosaic[:60, :70], image)
+    store = EmbeddingStore.open(tmp_path / "demo" / "mosaic.embeddings")
+    assert len([*store.tiles(0, State.DONE)]) > 4
