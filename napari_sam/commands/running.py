@@ -1,5 +1,7 @@
 """What the commands share: telling how far things are, and what was found."""
 
+from __future__ import annotations
+
 import math
 import signal
 import sys
@@ -7,10 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from napari_sam.segment.objects import SegmentedObject
+
+if TYPE_CHECKING:
+    from napari_sam.tiles.store import SceneInfo
 
 ROWS_SHOWN = 10
 
@@ -130,3 +136,9 @@ def count(objects: Sequence[SegmentedObject]) -> str:
     if len(objects) == 1:
         return "1 object"
     return f"{len(objects) or 'no'} object{'s' if objects else ''}"
+
+
+def plane_said(scene: SceneInfo) -> str:
+    """Say which plane of a stack or series is meant; nothing for a single image."""
+    places = (("T", scene.t), ("Z", scene.z))
+    return "".join(f", {axis.lower()} = {index}" for axis, index in places if axis in scene.axes)

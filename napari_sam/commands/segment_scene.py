@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from napari_sam.commands.encode import load_like, open_like, size_said
-from napari_sam.commands.running import count, describe, progress_bar, stopping
+from napari_sam.commands.running import count, describe, plane_said, progress_bar, stopping
 from napari_sam.errors import InputError
 from napari_sam.files.outputs import check_output_folder
 from napari_sam.files.zarr_images import is_zarr
@@ -111,8 +111,8 @@ def run(
     rows, cols = scene.shape
     listed = _rows(objects, kinds)
     print(
-        f"{PurePosixPath(image).name} ({rows} rows, {cols} columns): {count(listed)} in "
-        f"{seconds:.1f} s with {model_name}"
+        f"{PurePosixPath(image).name} ({rows} rows, {cols} columns{plane_said(store.scene)}): "
+        f"{count(listed)} in {seconds:.1f} s with {model_name}"
     )
     if listed:
         print(describe(listed))

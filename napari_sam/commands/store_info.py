@@ -12,7 +12,7 @@ from napari_sam.commands.encode import (
     refuse_failures,
     size_said,
 )
-from napari_sam.commands.running import progress_bar
+from napari_sam.commands.running import plane_said, progress_bar
 from napari_sam.errors import InputError
 from napari_sam.loading import check_model
 
@@ -45,12 +45,7 @@ def info(where: str) -> None:
     store = EmbeddingStore.open(where)
     scene, model, geometry = store.scene, store.model, store.geometry
     by = " × ".join
-    place = "".join(
-        f", {axis.lower()} = {index}"
-        for axis, index in (("T", scene.t), ("Z", scene.z))
-        if axis in scene.axes
-    )
-    print(f"image   {scene.name}, {by(map(str, scene.shape))} pixels{place}")
+    print(f"image   {scene.name}, {by(map(str, scene.shape))} pixels{plane_said(scene)}")
     stretch = Normalisation.from_dict(scene.normalisation).describe()
     print(f"        channels {', '.join(scene.channels)}; {stretch}")
     print(

@@ -207,3 +207,13 @@ def test_the_demos_mosaic_with_any_model(tiny_sam: Sam, tmp_path: Path) -> None:
     np.testing.assert_array_equal(mosaic[:60, :70], image)
     store = EmbeddingStore.open(tmp_path / "demo" / "mosaic.embeddings")
     assert len([*store.tiles(0, State.DONE)]) > 4
+
+
+def test_the_plane_of_a_stack_is_told(
+    tmp_path: Path, tiny_weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 40, 1025), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "stack.tif", pixels, imagej=True, metadata={"axes": "ZYX"})
+    how = ("--point", "30,1000", "--model", tiny_weights, "-o", tmp_path / "out")
+    assert segment(tmp_path / "stack.tif", *how) == 0
+    assert "stack.tif (40 rows, 1025 columns, z = 0): " in capsys.readouterr().out
