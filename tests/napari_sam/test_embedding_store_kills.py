@@ -55,6 +55,7 @@ def assert_sound(where: Any) -> EmbeddingStore:
 WRITER = """
 import sys
 import numpy as np
+import torch  # before the first write, as whoever encodes has
 from napari_sam.tiles.geometry import TileId
 from napari_sam.tiles.store import EmbeddingStore
 
