@@ -19,6 +19,7 @@ from napari_sam.files.outputs import (
     output_paths,
     write_labels,
     write_png,
+    write_table,
     written_together,
 )
 from napari_sam.loading import check_model, load
@@ -125,13 +126,16 @@ def _write_picture(
     boxes: Sequence[DetectedBox],
     overlay: np.ndarray,
 ) -> None:
-    from napari_sam.segment.box_tables import write_box_csv
-
+    more = {
+        "box_id": [box.id for box in boxes],
+        "label": [box.label or "" for box in boxes],
+        "box_score": ["" if box.score is None else f"{box.score:g}" for box in boxes],
+    }
     try:
         paths[0].parent.mkdir(parents=True, exist_ok=True)
         with written_together(*paths) as (labels_path, table_path, overlay_path):
             write_labels(labels_path, labels)
-            write_box_csv(table_path, objects, boxes)
+            write_table(table_path, objects, more)
             write_png(overlay_path, overlay)
     except OSError as error:
         raise InputError(
@@ -149,22 +153,21 @@ def _segment_scene(scene: Scene, model: Sam, boxes: Sequence[DetectedBox]) -> Bo
 def _write_scene(
     scene: Scene, model: Sam, found: BoxObjects, folder: Path, stem: str
 ) -> tuple[Path, ...]:
-    from napari_sam.segment.box_tables import write_box_parquet
-    from napari_sam.segment.everything import write_labels as write_pyramid
-    from napari_sam.segment.everything import write_overview
+    import pyarrow as pa
+
+    from napari_sam.commands.segment_scene import write_scene
     from napari_sam.tiles.geometry import TileGeometry
 
     size = model.variant.image_size
-    folder.mkdir(parents=True, exist_ok=True)
-    labels, table, overlay = (
-        folder / f"{stem}_{ending}" for ending in ("labels.zarr", "objects.parquet", "overlay.png")
-    )
-    with progress_bar("blocks") as show:
-        write_pyramid(found.objects, labels, scene.pixel_size, show)
-    write_box_parquet(found, table, scene.pixel_size)
     geometry = TileGeometry(scene.shape, size, size // 8)
-    write_overview(overlay, scene, found.objects, geometry, ())
-    return labels, table, overlay
+    more = pa.table(
+        {
+            "class": pa.array([box.label for box in found.boxes], pa.string()),
+            "box_id": pa.array([box.id for box in found.boxes], pa.string()),
+            "box_score": pa.array([box.score for box in found.boxes], pa.float64()),
+        }
+    )
+    return write_scene(folder, stem, scene, found.objects, geometry, more=more)
 
 
 def _objects(number: int) -> str:

@@ -33,6 +33,8 @@ from napari_sam.tiles.store import EmbeddingStore, Failure, ModelInfo, SceneInfo
 from napari_sam.tiles.store_errors import called
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from napari_sam.scene import Scene
     from napari_sam.segment.everything import FoundObjects
     from src_model import Sam
@@ -129,6 +131,7 @@ def write_scene(
     objects: FoundObjects,
     geometry: TileGeometry,
     failed: Sequence[Failure] = (),
+    more: pa.Table | None = None,
 ) -> tuple[Path, Path, Path]:
     """Write labels (OME-Zarr), table (parquet) and overview (PNG); earlier ones are replaced.
 
@@ -142,6 +145,8 @@ def write_scene(
         As `write_overview` takes them.
     failed : sequence of Failure
         Tiles that are hatched.
+    more : pyarrow.Table, optional
+        Further columns of the table.
 
     Returns
     -------
@@ -167,7 +172,7 @@ def write_scene(
         raise InputError(
             f"The results cannot be written to {folder}: {error.strerror or error}."
         ) from error
-    write_table(objects, table, scene.pixel_size)
+    write_table(objects, table, scene.pixel_size, more)
     write_overview(overview, scene, objects, geometry, [failure.tile for failure in failed])
     return labels, table, overview
 

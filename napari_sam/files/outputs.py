@@ -7,9 +7,10 @@ and renamed when all of it is on the disk.
 import csv
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import tifffile
@@ -191,7 +192,11 @@ def write_labels(path: str | Path, labels: np.ndarray) -> None:
     )
 
 
-def write_table(path: str | Path, objects: Sequence[SegmentedObject]) -> None:
+def write_table(
+    path: str | Path,
+    objects: Sequence[SegmentedObject],
+    more: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> None:
     """Write one row for each object, under the names in `TABLE_COLUMNS`.
 
     Parameters
@@ -200,11 +205,13 @@ def write_table(path: str | Path, objects: Sequence[SegmentedObject]) -> None:
         Of the CSV file: UTF-8, comma, a header line.
     objects : sequence of SegmentedObject
         In the order in which they are to appear.
+    more : mapping of str to sequence of str
+        Further columns, by name, with a value for each object.
     """
     with Path(path).open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(TABLE_COLUMNS)
-        for found in objects:
+        table.writerow((*TABLE_COLUMNS, *more))
+        for index, found in enumerate(objects):
             table.writerow(
                 (
                     found.id,
@@ -214,6 +221,7 @@ def write_table(path: str | Path, objects: Sequence[SegmentedObject]) -> None:
                     *(f"{value:.2f}" for value in found.centroid),
                     f"{found.predicted_iou:.4f}",
                     f"{found.stability:.4f}",
+                    *(values[index] for values in more.values()),
                 )
             )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,11 +28,14 @@ _ABOUT = b"napari-sam"
 
 
 def write_table(
-    objects: FoundObjects, path: str | os.PathLike[str], pixel_size: PixelSize | None = None
+    objects: FoundObjects,
+    path: str | os.PathLike[str],
+    pixel_size: PixelSize | None = None,
+    more: pa.Table | None = None,
 ) -> None:
     """Write one row for each object.
 
-    The columns: `id`; `class` (null); `row0`, `col0`, `row1`, `col1` (ends exclusive) and
+    The columns: `id`; `class` (null without); `row0`, `col0`, `row1`, `col1` (ends exclusive) and
     `centroid_row`, `centroid_col` in pixels of level 0; `area_px`; `area` in the square of the unit
     of `pixel_size` (null without); `predicted_iou`, `stability`, `level`; `doubt` (1 - predicted
     IoU × stability); `cut`, whether a tile's border still cuts it off; `pieces`, of how many tiles'
@@ -47,6 +51,8 @@ def write_table(
         Ends in .parquet. It is replaced when the new file is whole.
     pixel_size : PixelSize, optional
         Of level 0.
+    more : pyarrow.Table, optional
+        Further columns, or what `class` is to hold: a row for each object.
 
     Raises
     ------
@@ -64,12 +70,17 @@ def write_table(
         "pixel_size": None if pixel_size is None else [pixel_size.rows, pixel_size.cols],
     }
     schema = _schema().with_metadata({_ABOUT: json.dumps(about).encode()})
+    for field in () if more is None else more.schema:
+        schema = schema if field.name in schema.names else schema.append(field)
     parents = objects.parents()
     try:
         with written_together(path) as (partial,), pq.ParquetWriter(partial, schema) as writer:
             for start in range(0, max(1, len(objects)), _ROWS):
                 rows = slice(start, min(start + _ROWS, len(objects)))
-                writer.write_table(_rows(objects, rows, parents, pixel_size, schema))
+                columns = _columns(objects, rows, parents, pixel_size)
+                if more is not None:
+                    columns |= more.slice(rows.start, rows.stop - rows.start).to_pydict()
+                writer.write_table(_typed(columns, schema))
             writer.close()
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror or error}).") from error
@@ -138,16 +149,10 @@ def _schema() -> pa.Schema:
     )
 
 
-def _rows(
-    objects: FoundObjects,
-    rows: slice,
-    parents: np.ndarray,
-    pixel_size: PixelSize | None,
-    schema: pa.Schema,
-) -> pa.Table:
-    """Return some rows of the table."""
-    import pyarrow as pa
-
+def _columns(
+    objects: FoundObjects, rows: slice, parents: np.ndarray, pixel_size: PixelSize | None
+) -> dict[str, Any]:
+    """Return some rows of the table, by columns."""
     from src_model.rle import coco_encode_rle, mask_to_rle
 
     indices = range(rows.start, rows.stop)
@@ -155,7 +160,7 @@ def _rows(
     count = len(regions)
     areas = objects.areas[rows]
     boxes = np.minimum(objects.boxes[rows], [*objects.shape, *objects.shape])
-    columns: dict[str, object] = {
+    return {
         "id": objects.ids[rows],
         "class": [None] * count,
         **{name: boxes[:, column] for column, name in enumerate(("row0", "col0", "row1", "col1"))},
@@ -176,6 +181,11 @@ def _rows(
         "rle_cols": [region.shape[1] for region in regions],
         "rle": [coco_encode_rle(mask_to_rle(objects.mask(index)))["counts"] for index in indices],
     }
+
+
+def _typed(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+    import pyarrow as pa
+
     return pa.table(
         {name: pa.array(values, schema.field(name).type) for name, values in columns.items()},
         schema=schema,
