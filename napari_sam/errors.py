@@ -1,4 +1,4 @@
-"""The one exception that means "what you gave me cannot be used"."""
+"""The one exception that means "what you gave me cannot be used", and what others say."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,14 @@ class InputError(ValueError):
     The command line prints the sentence and exits with code 2; everything else that is raised is
     a bug or a broken machine, and shows its traceback.
     """
+
+
+def first_line(error: Exception) -> str:
+    r"""Return the first line of what an error of a library says, or its kind if it says nothing.
+
+    Examples
+    --------
+    >>> first_line(ValueError("no such key\nin line 3")), first_line(KeyError())
+    ('no such key', 'KeyError')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_sam.errors import first_line
 from napari_sam.scenes.pyramid import Emptiness
 
 from .frames import embed, read_frame
@@ -279,9 +280,9 @@ class Pipeline:
         if tries < _TRIES:
             self._queue.try_again(tile)
             return
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        self._store.mark_failed(tile, lines[0])
-        self._failures.append(Failure(tile, lines[0], tries))
+        reason = first_line(error)
+        self._store.mark_failed(tile, reason)
+        self._failures.append(Failure(tile, reason, tries))
         self._settle("failed")
 
     def _settle(self, kind: str) -> None:

@@ -18,7 +18,7 @@ from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore, WrapperStore, ZipStore
 
-from napari_sam.errors import InputError
+from napari_sam.errors import InputError, first_line
 
 from .store_errors import StoreUnusable
 
@@ -270,7 +270,7 @@ def _remote(url: str) -> Store:
             f"'napari-sam-tiled[cloud]'."
         ) from error
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise StoreUnusable(
             f"{url} cannot be opened ({reason}): check the URL and your access to it."
         ) from error

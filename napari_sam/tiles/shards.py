@@ -15,6 +15,8 @@ import numpy as np
 import zarr
 from zarr.storage import MemoryStore
 
+from napari_sam.errors import first_line
+
 from .geometry import TileId
 from .journal import State
 from .places import Place
@@ -87,8 +89,7 @@ class Shards:
                 raise
             except Exception as error:
                 # Whatever the decoders run into: ValueError of the checksum, RuntimeError of zstd.
-                lines = str(error).strip().splitlines() or [type(error).__name__]
-                return None, lines[0].rstrip(".")
+                return None, first_line(error).rstrip(".")
             if not self._is_absent(bits):
                 return bits, ""
         return None, "its data is not there"
