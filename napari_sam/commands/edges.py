@@ -50,7 +50,7 @@ def run(
     """
     from napari_sam.segment.edge_map import find_edges
     from napari_sam.tiles.embeddings import Embeddings
-    from napari_sam.tiles.encoded_once import EncodedOnce, ReadyTiles, StoredTiles
+    from napari_sam.tiles.encoded_once import EncodedOnce, ReadyTiles
     from napari_sam.tiles.store import EmbeddingStore
     from napari_sam.tiles.store_errors import called
 
@@ -71,7 +71,7 @@ def run(
                 f"{where} holds no level {level}: encode it too, or leave out --store."
             )
         # Each tile is seen once: what is kept would only be memory.
-        tiles = StoredTiles(Embeddings(store, sam, scene, max_bytes=0))
+        tiles = Embeddings(store, sam, scene, max_bytes=0)
     beside = path.absolute().parent
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=beside) as folder:
         with stopping() as should_stop, progress_bar("tiles") as show:

@@ -147,7 +147,7 @@ def segment_boxes(
     masks: dict[int, _Mask] = {}
     without: dict[int, str] = {}
     with tempfile.TemporaryDirectory(prefix="napari-sam-") as folder:
-        tiles: ReadyTiles | Embeddings
+        tiles: ReadyTiles
         if store is None:
             tiles = EncodedOnce(scene, geometry, sam)
         else:

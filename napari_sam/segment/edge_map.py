@@ -19,7 +19,7 @@ from napari_sam.errors import InputError
 from napari_sam.tiles.encoded_once import ReadyTiles
 from napari_sam.tiles.geometry import TileGeometry, TileId
 from napari_sam.tiles.regions import Region
-from napari_sam.tiles.store_errors import StoreUnusable
+from napari_sam.tiles.store_errors import StoreUnusable, TileEmpty
 
 from .edges import MARGIN, blend_weights, smooth, thin, tile_edges
 
@@ -166,9 +166,10 @@ def find_edges(
             edges = tile_edges(tiles.at(tile))
         except StoreUnusable:
             raise
+        except TileEmpty:
+            pass  # nothing is there, and no edge
         except InputError as error:
-            if not tiles.is_empty(tile):
-                unseen.append((tile, str(error)))
+            unseen.append((tile, str(error)))
         else:
             rows, cols = blend_weights(geometry, tile)
             window = geometry.window(tile)

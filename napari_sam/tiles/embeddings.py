@@ -24,7 +24,7 @@ from .geometry import TileId
 from .kept_levels import keep_levels
 from .rounding import as_float32, rounded, widen
 from .store import EmbeddingStore
-from .store_errors import StoreUnusable, TileDamaged, TileNotThere, called
+from .store_errors import StoreUnusable, TileDamaged, TileEmpty, TileNotThere, called
 from .subjects import ModelInfo, SceneInfo
 from .tile_predictor import TilePredictor
 from .tile_states import State
@@ -189,7 +189,7 @@ class Embeddings:
         if isinstance(frame, str):
             with suppress(StoreUnusable):
                 self._store.mark_empty(tile, frame)
-            raise TileNotThere(
+            raise TileEmpty(
                 f"{called(tile)} of {self._scene.name} is empty and has no embedding: prompt where "
                 f"something is to be seen."
             )

@@ -1,4 +1,4 @@
-"""Tiles for work that sees each once: from a store, or encoded when asked for and kept nowhere."""
+"""Tiles that are encoded when asked for and kept nowhere: for work that sees each once."""
 
 from __future__ import annotations
 
@@ -6,48 +6,21 @@ from typing import TYPE_CHECKING, Protocol
 
 from .frames import embed, read_frame
 from .geometry import TileGeometry, TileId
-from .store_errors import TileNotThere, called
+from .store_errors import TileEmpty, called
 from .tile_predictor import TilePredictor
-from .tile_states import State
 
 if TYPE_CHECKING:
     from napari_sam.scene import Scene
     from src_model import Sam
 
-    from .embeddings import Embeddings
-
-__all__ = ["EncodedOnce", "ReadyTiles", "StoredTiles"]
+__all__ = ["EncodedOnce", "ReadyTiles"]
 
 
 class ReadyTiles(Protocol):
-    """Whatever gives tiles that are ready to be prompted."""
+    """Whatever gives tiles that are ready to be prompted, as `Embeddings` and `EncodedOnce` do."""
 
     def at(self, tile: TileId) -> TilePredictor:
-        """Return a tile that is ready to be prompted; raise InputError if there is none."""
-
-    def is_empty(self, tile: TileId) -> bool:
-        """Tell of a tile that `at` did not give whether nothing is to be seen there."""
-
-
-class StoredTiles:
-    """Tiles of a store.
-
-    Parameters
-    ----------
-    embeddings : Embeddings
-        With a Scene they encode tiles that are missing.
-    """
-
-    def __init__(self, embeddings: Embeddings) -> None:
-        self._embeddings = embeddings
-
-    def at(self, tile: TileId) -> TilePredictor:
-        """Return a tile; the errors are those of `Embeddings.at`."""
-        return self._embeddings.at(tile)
-
-    def is_empty(self, tile: TileId) -> bool:
-        """Tell whether nothing is to be seen in a tile."""
-        return self._embeddings.store.state(tile) is State.EMPTY
+        """Return a tile; raise TileEmpty if nothing is in it, another InputError if it fails."""
 
 
 class EncodedOnce:
@@ -77,15 +50,14 @@ class EncodedOnce:
 
     def __init__(self, scene: Scene, geometry: TileGeometry, sam: Sam) -> None:
         self._scene, self._geometry, self._sam = scene, geometry, sam
-        self._empty: TileId | None = None
 
     def at(self, tile: TileId) -> TilePredictor:
         """Encode a tile.
 
         Raises
         ------
-        TileNotThere
-            If it is empty.
+        TileEmpty
+            If nothing is to be seen in it.
         InputError
             If the Scene cannot be read there.
         """
@@ -94,12 +66,7 @@ class EncodedOnce:
         window = self._geometry.window(tile)
         frame = read_frame(self._scene, self._geometry, tile, self._sam.variant.image_size)
         if isinstance(frame, str):
-            self._empty = tile
-            raise TileNotThere(f"{called(tile)} of {self._scene.name} is empty ({frame}).")
+            raise TileEmpty(f"{called(tile)} of {self._scene.name} is empty ({frame}).")
         predictor = SamPredictor(self._sam)
         predictor.set_embedding(embed(self._sam, [frame]), window.shape)
         return TilePredictor(tile, window, predictor)
-
-    def is_empty(self, tile: TileId) -> bool:
-        """Tell whether nothing is to be seen in the tile that was asked for last."""
-        return tile == self._empty

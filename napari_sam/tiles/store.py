@@ -347,7 +347,7 @@ class EmbeddingStore(TileStates):
     def _read_bits(self, tile: TileId) -> np.ndarray:
         """Return what is stored, checked."""
         if self.state(tile) is not State.DONE:
-            raise TileNotThere(self.absence(tile))
+            raise self.absence(tile)
         bits, trouble = self._arrays.read(tile)
         if bits is None:
             # A folder that vanished is no damage of this tile.

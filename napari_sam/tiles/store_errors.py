@@ -8,6 +8,7 @@ __all__ = [
     "StoreMismatch",
     "StoreUnusable",
     "TileDamaged",
+    "TileEmpty",
     "TileNotThere",
     "TileRefused",
     "called",
@@ -24,6 +25,10 @@ class StoreMismatch(InputError):
 
 class TileNotThere(InputError):
     """A tile has no embedding yet, or none for a reason that its state tells."""
+
+
+class TileEmpty(TileNotThere):
+    """Nothing is to be seen in a tile: it has no embedding, and needs none."""
 
 
 class TileDamaged(InputError):

@@ -11,7 +11,7 @@ import numpy as np
 from .geometry import TileGeometry, TileId
 from .journal import Journal, State
 from .places import Place
-from .store_errors import called
+from .store_errors import TileEmpty, TileNotThere, called
 from .store_format import StoreFormat
 from .subjects import ModelInfo, SceneInfo
 
@@ -207,16 +207,18 @@ class TileStates:
                 found.append(Failure(tile, records[-1].text, len(records)))
         return found
 
-    def absence(self, tile: TileId) -> str:
-        """Say in a sentence why a tile that is not done has no embedding."""
+    def absence(self, tile: TileId) -> TileNotThere:
+        """Return what is to be raised of a tile that is not done: why it has no embedding."""
         state = self.state(tile)
         name = self._place.name
         if state is State.EMPTY:
-            return (
+            return TileEmpty(
                 f"{called(tile)} of {name} is empty ({self.why_empty(tile)}) and has no embedding: "
                 f"look at tiles that are done."
             )
         if state is State.FAILED:
             reason = self._journal.records(tile)[-1].text.rstrip(".")
-            return f"{called(tile)} of {name} failed to be encoded ({reason}): try it again."
-        return f"{called(tile)} of {name} is not encoded yet: encode it first."
+            return TileNotThere(
+                f"{called(tile)} of {name} failed to be encoded ({reason}): try it again."
+            )
+        return TileNotThere(f"{called(tile)} of {name} is not encoded yet: encode it first.")

@@ -24,7 +24,7 @@ from napari_sam.segment import edge_map
 from napari_sam.segment.edge_map import EdgeMap, find_edges
 from napari_sam.segment.edges import blend_weights, smooth, thin, tile_edges
 from napari_sam.tiles.embeddings import Embeddings
-from napari_sam.tiles.encoded_once import EncodedOnce, StoredTiles
+from napari_sam.tiles.encoded_once import EncodedOnce
 from napari_sam.tiles.geometry import TileGeometry, TileId
 from napari_sam.tiles.regions import Region
 from napari_sam.tiles.store import State
@@ -233,8 +233,7 @@ def test_a_failed_tile_of_a_store_is_told(tiny_sam: Sam, tmp_path: Path) -> None
     scene = open_scene(PIXELS)
     store = make_store(scene, tiny_sam)
     store.mark_failed(TileId(0, 0, 0), "no power")
-    tiles = StoredTiles(Embeddings(store, tiny_sam, scene))
-    edges = find_edges(store.geometry, tiles, tmp_path)
+    edges = find_edges(store.geometry, Embeddings(store, tiny_sam, scene), tmp_path)
     assert edges is not None
     assert [tile for tile, _ in edges.unseen] == [TileId(0, 0, 0)]
 
@@ -365,9 +364,7 @@ def test_an_empty_tile_is_no_failure(tiny_sam: Sam, tmp_path: Path) -> None:
     pixels[:, 100:] = 7
     scene = open_scene(pixels)
     store = make_store(scene, tiny_sam)
-    edges = find_edges(
-        store.geometry, StoredTiles(Embeddings(store, tiny_sam, scene)), tmp_path / "stored"
-    )
+    edges = find_edges(store.geometry, Embeddings(store, tiny_sam, scene), tmp_path / "stored")
     assert edges is not None
     assert edges.unseen == ()
     assert store.state(TileId(0, 0, 3)) is State.EMPTY

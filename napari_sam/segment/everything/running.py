@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_sam.errors import InputError
+from napari_sam.errors import InputError, first_line
 from napari_sam.tiles.embeddings import Embeddings
 from napari_sam.tiles.geometry import TileId
 from napari_sam.tiles.roi import Roi, check_roi, tiles_in
 from napari_sam.tiles.store import EmbeddingStore, Failure, State, StoreUnusable
+from napari_sam.tiles.store_errors import TileEmpty
 
 from .clicking import click_tile
 from .everything import Everything
@@ -242,8 +243,7 @@ class _Run:
             if self._tries[tile] < _TRIES:
                 self._queue.append(tile)
                 return False
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            self._records.fail(Failure(tile, lines[0], self._tries[tile]))
+            self._records.fail(Failure(tile, first_line(error), self._tries[tile]))
             self.failed += 1
             return True
         self._records.write(tile, found)
@@ -256,7 +256,7 @@ class _Run:
         points = grid.points(tile)
         if store.state(tile) is State.FAILED:
             store.mark_missing(tile, "tried again")
-        if store.state(tile) is State.EMPTY or not len(points):
+        if not len(points):
             return RawCandidates.of([])
         began = time.monotonic()
         try:
@@ -267,9 +267,7 @@ class _Run:
                 self._records.settings.thresholds,
                 store.geometry.level_shape(tile.level),
             )
-        except Exception:
-            if store.state(tile) is State.EMPTY:  # as was found out now
-                return RawCandidates.of([])
-            raise
+        except TileEmpty:
+            return RawCandidates.of([])
         finally:
             self.clicking_seconds += time.monotonic() - began
