@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from encoded_scenes import all_tiles, make_store
 from zarr.storage import MemoryStore
 
 from napari_sam.cli import main
@@ -21,8 +22,8 @@ from napari_sam.errors import InputError
 from napari_sam.scene import Scene, open_scene
 from napari_sam.tiles import cluster
 from napari_sam.tiles.encoding import EncodingProgress, encode
-from napari_sam.tiles.geometry import TileGeometry, TileId
-from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo, State, StoreUnusable
+from napari_sam.tiles.geometry import TileId
+from napari_sam.tiles.store import EmbeddingStore, State, StoreUnusable
 from src_model import Sam
 
 distributed = pytest.importorskip(
@@ -85,15 +86,6 @@ def client(dask_cluster: Any) -> Iterator[Any]:
 @pytest.fixture
 def scene() -> Scene:
     return open_scene(PIXELS.copy())
-
-
-def make_store(scene: Scene, sam: Sam, where: Any, **options: Any) -> EmbeddingStore:
-    geometry = TileGeometry(scene.shape, tile=64, halo=8)
-    return EmbeddingStore.create(where, SceneInfo.of(scene), ModelInfo.of(sam), geometry, **options)
-
-
-def all_tiles(store: EmbeddingStore) -> list[TileId]:
-    return [tile for level in store.levels for tile in store.geometry.tiles(level)]
 
 
 def chunks(folder: Path) -> dict[str, bytes]:

@@ -37,6 +37,22 @@ SMALL_TINY_VIT = Variant(
 )
 
 
+TINIEST = Variant(
+    name="tiniest",
+    encoder="tiny_vit",
+    image_size=128,
+    stage_dims=(4, 8, 8, 8),
+    stage_depths=(1, 1, 1, 1),
+    stage_heads=(1, 1, 1, 1),
+    stage_windows=(4, 4, 4, 4),
+    num_classes=0,
+    out_chans=16,
+    decoder_mlp_dim=32,
+    decoder_heads=2,
+    iou_head_hidden_dim=16,
+)
+
+
 def load_seeded_weights(sam: Sam, seed: int = 11) -> Sam:
     """Fill the model with the recipe of ../shared/golden/README.md."""
     rng = np.random.default_rng(seed)

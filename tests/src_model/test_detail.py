@@ -5,26 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from recipe import TINIEST
 from torch import Tensor
 from torch.nn import functional as F
 
 from src_model import Sam, SamPredictor, Variant, build_sam
 from src_model.variant_from_weights import find_variant
 
-VARIANT = Variant(
-    encoder="tiny_vit",
-    image_size=128,
-    stage_dims=(4, 8, 8, 8),
-    stage_depths=(1, 1, 1, 1),
-    stage_heads=(1, 1, 1, 1),
-    stage_windows=(4, 4, 4, 4),
-    num_classes=0,
-    out_chans=16,
-    decoder_heads=2,
-    decoder_mlp_dim=32,
-    iou_head_hidden_dim=16,
-    detail_dim=2,
-)
+VARIANT = replace(TINIEST, detail_dim=2)
 
 
 @pytest.fixture

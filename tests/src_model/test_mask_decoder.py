@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from recipe import TINIEST
 from torch import Tensor
 
 from src_model import mask_decoder, transformer
 from src_model.sam import Sam, build_sam
-from src_model.variants import Variant
 
 
 @pytest.fixture(scope="module", params=[0, 3], ids=["plain", "with fine features"])
 def sam(request: pytest.FixtureRequest) -> Sam:
     """Return a small model with random weights."""
     torch.manual_seed(7)
-    small = Variant(
-        encoder="tiny_vit",
-        image_size=128,
-        stage_dims=(4, 8, 8, 8),
-        stage_depths=(1, 1, 1, 1),
-        stage_heads=(1, 1, 1, 1),
-        stage_windows=(4, 4, 4, 4),
-        num_classes=0,
-        out_chans=32,
-        decoder_heads=4,
-        detail_dim=request.param,
-    )
+    small = replace(TINIEST, out_chans=32, decoder_heads=4, detail_dim=request.param)
     return build_sam(small)
 
 
