@@ -12,7 +12,12 @@ from .found import FoundObjects
 from .label_pyramid import write_labels
 from .object_table import read_table, write_table
 from .overview import write_overview
-from .running import EverythingProgress, EverythingResult, segment_everything
+from .running import (
+    EverythingProgress,
+    EverythingResult,
+    found_so_far,
+    segment_everything,
+)
 
 __all__ = [
     "Everything",
@@ -20,6 +25,7 @@ __all__ = [
     "EverythingResult",
     "FoundObjects",
     "Thresholds",
+    "found_so_far",
     "read_table",
     "segment_everything",
     "write_labels",

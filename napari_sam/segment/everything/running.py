@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari_sam.scene import Scene
     from src_model import Sam
 
-__all__ = ["EverythingProgress", "EverythingResult", "segment_everything"]
+__all__ = ["EverythingProgress", "EverythingResult", "found_so_far", "segment_everything"]
 
 _TRIES = 3
 """How often a tile is tried before it is said to have failed."""
@@ -153,12 +153,7 @@ def segment_everything(
     """
     began = time.monotonic()
     embeddings = Embeddings(store, sam, scene)
-    in_pixels = sizes_in_pixels(sizes, unit, scene.pixel_size)
-    grid = plan_grid(store.geometry, sam.variant.image_size, in_pixels)
-    wanted = _tiles(store, grid, roi)
-    records = RawRecords.make(
-        store, Settings(grid, thresholds=raw_thresholds(store.model), sizes=in_pixels)
-    )
+    records, wanted = _plan(scene, store, sam, sizes, unit, roi)
     for tile in Everything(store, records, wanted).damaged:
         records.drop(tile)
     known = records.done()
@@ -177,6 +172,50 @@ def segment_everything(
         seconds=time.monotonic() - began,
         clicking_seconds=run.clicking_seconds,
     )
+
+
+def found_so_far(
+    scene: Scene,
+    store: EmbeddingStore,
+    sam: Sam,
+    *,
+    sizes: tuple[float | None, float | None] = (None, None),
+    unit: str = "px",
+    roi: Roi | None = None,
+) -> Everything:
+    """Return what `segment_everything` found with the same choices until now.
+
+    It may run meanwhile; it costs reading what was found, and nothing of the network.
+
+    Parameters
+    ----------
+    scene, store, sam, sizes, unit, roi
+        As `segment_everything` takes them.
+
+    Raises
+    ------
+    StoreUnusable
+        If the store cannot be read.
+    InputError
+        If sizes, levels or region of interest do not go with the scene.
+    """
+    return Everything(store, *_plan(scene, store, sam, sizes, unit, roi))
+
+
+def _plan(
+    scene: Scene,
+    store: EmbeddingStore,
+    sam: Sam,
+    sizes: tuple[float | None, float | None],
+    unit: str,
+    roi: Roi | None,
+) -> tuple[RawRecords, list[TileId]]:
+    """Return where candidates are kept, and the tiles that are to be looked at."""
+    in_pixels = sizes_in_pixels(sizes, unit, scene.pixel_size)
+    grid = plan_grid(store.geometry, sam.variant.image_size, in_pixels)
+    wanted = _tiles(store, grid, roi)
+    settings = Settings(grid, thresholds=raw_thresholds(store.model), sizes=in_pixels)
+    return RawRecords.make(store, settings), wanted
 
 
 def _tiles(store: EmbeddingStore, grid: Grid, roi: Roi | None) -> list[TileId]:
