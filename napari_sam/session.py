@@ -14,7 +14,7 @@ import numpy as np
 from napari_sam.errors import InputError
 from napari_sam.scenes.pyramid import halved
 from napari_sam.segment.objects import MaskLike
-from napari_sam.sessions.core import Asked
+from napari_sam.sessions.asked import Asked
 from napari_sam.sessions.editing import Editing
 from napari_sam.sessions.events import SessionEvent, SessionWarning
 from napari_sam.sessions.label_files import write_label_file

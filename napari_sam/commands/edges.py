@@ -5,12 +5,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from napari_sam.commands.encode import load_like, open_like
 from napari_sam.commands.running import progress_bar, stopping
 from napari_sam.errors import InputError
 from napari_sam.files.edge_files import check_edge_path, write_edges
 from napari_sam.loading import check_model
 from napari_sam.tiles.geometry import TileGeometry
+from napari_sam.tiles.reopening import load_like, open_like
 
 _SHOWN = 20
 """Tiles that could not be seen and are listed."""

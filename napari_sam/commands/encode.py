@@ -5,11 +5,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from napari_sam.commands.running import progress_bar, stopping
 from napari_sam.errors import InputError
-from napari_sam.loading import check_model, load
+from napari_sam.loading import check_model
 from napari_sam.tiles.geometry import TileGeometry, TileId
 from napari_sam.tiles.regions import Region
 
@@ -74,6 +74,7 @@ def run(
     """
     from napari_sam.tiles.cluster import connect
     from napari_sam.tiles.planning import plan, tiles_to_do
+    from napari_sam.tiles.reopening import load_like, open_like
     from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
 
     if scheduler is not None:
@@ -131,51 +132,6 @@ def run(
         again += [] if scheduler is None else ["--scheduler", scheduler]
         print(f"stopped, {summary.left} tiles are left; go on with: {shlex.join(again)}")
     refuse_failures(summary, "try again with --resume --retry-failed")
-
-
-def open_like(store: "EmbeddingStore | None", image: str) -> "Scene":
-    """Open an image; if there is a store, as it was when that was made.
-
-    Raises
-    ------
-    InputError
-        As `open_scene`.
-    """
-    from napari_sam.scene import Normalisation, open_scene
-
-    if store is None:
-        return open_scene(image)
-    was = store.scene
-    return open_scene(
-        image,
-        axes=was.axes,
-        channels=was.channels if len(was.channels) > 1 else was.channels[0],
-        t=was.t,
-        z=was.z,
-        nodata=was.nodata,
-        normalisation=Normalisation.from_dict(was.normalisation),
-    )
-
-
-def load_like(
-    store: "EmbeddingStore | None", model_name: str, device: str, precision: "Precision"
-) -> "Sam":
-    """Load a model; if there is a store, and nothing else is asked for, in its precision.
-
-    Raises
-    ------
-    InputError
-        As `loading.load`.
-    """
-    from napari_sam.tiles.store import ModelInfo
-
-    sam = load(model_name, device, precision)
-    if store is None or precision != "auto":
-        return sam
-    wanted = store.model.number_format
-    if wanted == ModelInfo.of(sam).number_format:
-        return sam
-    return load(model_name, device, cast("Precision", wanted))
 
 
 def encode_shown(

@@ -5,13 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_sam.commands.encode import (
-    encode_shown,
-    load_like,
-    open_like,
-    refuse_failures,
-    size_said,
-)
+from napari_sam.commands.encode import encode_shown, refuse_failures, size_said
 from napari_sam.commands.running import plane_said, progress_bar
 from napari_sam.errors import InputError
 from napari_sam.loading import check_model
@@ -98,6 +92,7 @@ def verify(
         If the store cannot be read, embeddings are damaged and stay so, or image or model are
         others than the store's.
     """
+    from napari_sam.tiles.reopening import load_like, open_like
     from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
 
     store = EmbeddingStore.open(where)

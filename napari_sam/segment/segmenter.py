@@ -66,13 +66,19 @@ class Segmenter:
         from napari_sam.tiles.embeddings import Embeddings
 
         self._decoder: Decoder = EmbeddingDecoder(Embeddings(store, model, scene), model)
+        self._store: EmbeddingStore | None = store
 
     @classmethod
     def of(cls, decoder: Decoder) -> Segmenter:
         """Prompt whatever answers for tiles, such as an `EmbeddingDecoder`."""
         segmenter = cls.__new__(cls)
-        segmenter._decoder = decoder
+        segmenter._decoder, segmenter._store = decoder, None
         return segmenter
+
+    @property
+    def store(self) -> EmbeddingStore | None:
+        """Its embeddings; None for one that was made `of` something else."""
+        return self._store
 
     def prompt(
         self,

@@ -10,16 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 import napari_sam
 from napari_sam.errors import InputError
-from napari_sam.segment.objects import Candidate, MaskLike
 from napari_sam.tiles.subjects import SceneInfo
 
+from .asked import Asked
 from .draft import Draft
 from .events import Events, SessionEvent, SessionWarning
 from .folder import SessionFolder
@@ -34,21 +33,7 @@ from .subject import SessionModel, check_other_plane, check_scene, scene_from_js
 if TYPE_CHECKING:
     from napari_sam.scene import Scene
 
-__all__ = ["Asked", "SessionCore"]
-
-
-class Asked(Protocol):
-    """Whatever answers prompts, as `napari_sam.segment.segmenter.Segmenter` does."""
-
-    def prompt(
-        self,
-        points: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        box: ArrayLike | None = None,
-        mask: MaskLike | None = None,
-        scribble: ArrayLike | None = None,
-    ) -> list[Candidate]:
-        """Return candidates, the best first."""
+__all__ = ["SessionCore"]
 
 
 class SessionCore:
@@ -181,8 +166,13 @@ class SessionCore:
     ) -> None:
         self.close()
 
-    def close(self) -> None:
+    def close(self, lose: bool = False) -> None:
         """Bring all to the disk, and let others open it; a closed session refuses changes.
+
+        Parameters
+        ----------
+        lose : bool
+            Close it even if that loses changes which cannot be written.
 
         Raises
         ------
@@ -193,7 +183,7 @@ class SessionCore:
             if self._closed:
                 return
             self._folder.flush()
-            if self._folder.waiting:
+            if self._folder.waiting and not lose:
                 raise InputError(
                     f"{self.path} cannot be written: {self._folder.waiting} changes are in memory "
                     f"only; make room on the disk and close it again, or save the labels elsewhere."
@@ -216,6 +206,12 @@ class SessionCore:
     def plane(self) -> Plane:
         """(t, z) of the plane that is worked on."""
         return self._scene.t, self._scene.z
+
+    @property
+    def planes(self) -> dict[Plane, SceneInfo]:
+        """All planes that were worked on, by (t, z), as they were when they were first."""
+        with self._lock:
+            return dict(self._planes)
 
     @property
     def model(self) -> SessionModel | None:
@@ -262,6 +258,17 @@ class SessionCore:
             self._enter(info)
             self._scene, self._segmenter = scene, segmenter
             self._events.add(SessionEvent("plane"))
+
+    def use(self, segmenter: Asked, model: SessionModel) -> None:
+        """Let another network answer from here on, which is recorded; objects stay as they are.
+
+        Candidates that the one before found are no longer offered.
+        """
+        with self._changing():
+            if model != self._model:
+                self._folder.append({"model": model.to_json()})
+            self._segmenter, self._model = segmenter, model
+            self._events.add(SessionEvent("model"))
 
     def undo(self) -> bool:
         """Take the last step back, in whatever plane it was; False if there is none."""

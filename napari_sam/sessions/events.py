@@ -25,9 +25,9 @@ class SessionEvent:
 
     Parameters
     ----------
-    kind : {"step", "undo", "redo", "candidates", "plane", "problem"}
+    kind : {"step", "undo", "redo", "candidates", "plane", "model", "problem"}
         A step was done, taken back or done again; the candidates of an object are there; another
-        plane is worked on; something cannot be written.
+        plane is worked on; another network answers; something cannot be written.
     ids : frozenset of int
         The objects that it is about, also those that are gone.
     regions : mapping
@@ -36,7 +36,7 @@ class SessionEvent:
         The name of the step, or the problem in a sentence.
     """
 
-    kind: Literal["step", "undo", "redo", "candidates", "plane", "problem"]
+    kind: Literal["step", "undo", "redo", "candidates", "plane", "model", "problem"]
     ids: frozenset[int] = frozenset()
     regions: Mapping[Plane, Region] = field(default_factory=dict)
     text: str = ""

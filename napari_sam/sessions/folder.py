@@ -26,7 +26,7 @@ from .history import Location
 from .journal import JournalFile, from_line, read_lines, to_line
 from .lock import FolderLock
 
-__all__ = ["FORMAT_VERSION", "SessionFolder"]
+__all__ = ["FORMAT_VERSION", "SessionFolder", "read_head"]
 
 FORMAT_VERSION = 1
 
@@ -126,7 +126,7 @@ class SessionFolder:
         except OSError as error:
             raise InputError(f"{path} cannot be written ({error.strerror or error}).") from error
         try:
-            head = _read_head(path)
+            head = read_head(path)
             return cls(path, head, lock, on_problem)
         except BaseException:
             lock.release()
@@ -314,7 +314,14 @@ class SessionFolder:
         return self.path / f"journal-{number:06d}"
 
 
-def _read_head(path: Path) -> dict[str, Any]:
+def read_head(path: Path) -> dict[str, Any]:
+    """Read what ``session.json`` of a session says, whether it is open or not.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is of an unknown version.
+    """
     try:
         head: dict[str, Any] = json.loads((path / _HEAD).read_bytes())
         version = head["format_version"]

@@ -20,6 +20,7 @@ from .overlap import Overlap, check_overlap
 from .prompts import Prompts, Scribble, make_prompts
 from .records import ObjectInfo, Provenance, default_colour
 from .runs import Runs
+from .subject import SessionModel
 
 __all__ = ["Prompting"]
 
@@ -28,10 +29,16 @@ __all__ = ["Prompting"]
 class _Offer:
     """Candidates, what they were found with, and which is chosen."""
 
+    model: SessionModel | None
     prompts: Prompts
     own: Runs | None
     candidates: list[Candidate]
     choice: int = 0
+
+    def fits(self, model: SessionModel | None, prompts: Prompts, own: Runs | None) -> bool:
+        """Tell whether asking again would find the same."""
+        same = (self.model, self.prompts) == (model, prompts)
+        return same and (prompts.mask != "object" or self.own is own)
 
 
 class Prompting(SessionCore):
@@ -55,6 +62,12 @@ class Prompting(SessionCore):
                 assert self._current is not None
                 return self._current
             return self._state.highest + 1
+
+    @property
+    def next_id(self) -> int:
+        """An id for a new object: none has it or had it, and nothing is prompted for it."""
+        with self._lock:
+            return max(self._state.highest, *self._state.prompts, 0) + 1
 
     @property
     def prompts(self) -> dict[int, Prompts]:
@@ -166,13 +179,13 @@ class Prompting(SessionCore):
         number = self.current_id if object_id is None else int(object_id)
         with self._lock:
             self._check_open()
-            prompts, own = self._asked(number)
+            model, (prompts, own) = self._model, self._asked(number)
         found = self._ask(prompts, own)
         with self._changing():
             placed = self._state.objects.get(number)
-            same = self._state.prompts.get(number) is prompts
+            same = self._state.prompts.get(number) is prompts and self._model == model
             if same and (placed is None or placed.runs is own or prompts.mask != "object"):
-                self._offers[number] = _Offer(prompts, own, found)
+                self._offers[number] = _Offer(model, prompts, own, found)
                 self._events.add(SessionEvent("candidates", frozenset([number])))
         return found
 
@@ -187,7 +200,7 @@ class Prompting(SessionCore):
         with self._lock:
             number = self.current_id if object_id is None else int(object_id)
             offer = self._offers.get(number)
-            if offer is None:
+            if offer is None or offer.model != self._model:
                 raise InputError(f"There are no candidates for object {number}: ask for them.")
             offer.choice = _checked(choice, offer.candidates)
             return offer.candidates[choice]
@@ -263,13 +276,13 @@ class Prompting(SessionCore):
             made = make_prompts(
                 self.plane, self.scene.shape, points, labels, box, tuple(scribbles), "object"
             )
-            own = self._state.get(number).runs
+            model, own = self._model, self._state.get(number).runs
             self._check_plane(number)
         found = self._ask(made, own)
         with self._changing():
             if self._state.get(number).runs is not own:
                 raise InputError(f"Object {number} changed meanwhile: correct it again.")
-            self._take(number, _Offer(made, own, found), 0, None, None, overlap)
+            self._take(number, _Offer(model, made, own, found), 0, None, None, overlap)
 
     def _ask(self, prompts: Prompts, own: Runs | None) -> list[Candidate]:
         """Ask the segmenter, which does one thing at a time; without the session's lock."""
@@ -296,8 +309,8 @@ class Prompting(SessionCore):
             if not chosen.area:
                 raise InputError("The candidate is empty: choose another, or add prompts.")
             draft.set_prompts(number, offer.prompts)
-            self._put(draft, number, offer.prompts, chosen, class_name, colour, overlap)
-            draft.arguments["model"] = self._model and self._model.hash
+            self._put(draft, number, offer, chosen, class_name, colour, overlap)
+            draft.arguments["model"] = offer.model and offer.model.hash
             draft.set_prompts(number, None)
 
     def _set(self, name: str, object_id: int | None, change: Any) -> int:
@@ -340,9 +353,7 @@ class Prompting(SessionCore):
         with self._lock:
             prompts, own = self._asked(number)
             offer = self._offers.get(number)
-            fits = offer is not None and offer.prompts == prompts
-            if fits and (prompts.mask != "object" or offer.own is own):  # type: ignore[union-attr]
-                assert offer is not None
+            if offer is not None and offer.fits(self._model, prompts, own):
                 return offer
         self.candidates(number)
         with self._lock:
@@ -354,7 +365,7 @@ class Prompting(SessionCore):
         self,
         draft: Draft,
         number: int,
-        prompts: Prompts,
+        offer: _Offer,
         chosen: Candidate,
         class_name: str | None,
         colour: str | None,
@@ -364,8 +375,8 @@ class Prompting(SessionCore):
         old = draft.state.objects.get(number)
         origin = draft.provenance(
             "accepted" if old is None else "corrected",
-            prompts=prompts,
-            model=self._model and self._model.hash,
+            prompts=offer.prompts,
+            model=offer.model and offer.model.hash,
             predicted_iou=float(chosen.predicted_iou),
             stability=float(chosen.stability),
             level=chosen.level,

@@ -10,10 +10,10 @@ import pytest
 import tifffile
 from zarr.storage import MemoryStore
 
-from napari_sam.commands.encode import open_like
 from napari_sam.scene import Scene, open_scene
 from napari_sam.tiles.encoding import encode
 from napari_sam.tiles.geometry import TileGeometry, TileId
+from napari_sam.tiles.reopening import open_like
 from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
 from src_model import Sam
 

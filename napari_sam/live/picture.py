@@ -1,0 +1,104 @@
+"""What is offered to be worked on: an image, and what is to be known to open it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam.tiles.reopening import choices
+
+if TYPE_CHECKING:
+    from napari_sam.scene import PixelSize, Scene
+    from napari_sam.tiles.subjects import SceneInfo
+
+__all__ = ["Picture"]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image that an image layer shows, or that a script gives.
+
+    Parameters
+    ----------
+    image : path, str, array, or sequence of arrays
+        As `napari_sam.scene.open_scene` takes it.
+    axes : str, optional
+        A letter of ``TZCYXS`` for each; None leaves it to the file, or to the shape.
+    channels : int, str, or sequence of these, optional
+        One or three; None takes those that the image was opened with before, else the first.
+    pixel_size : PixelSize or (float, float, str), optional
+        None leaves it to the file.
+    name : str
+        What people call it.
+    path : Path, optional
+        Of its file: results lie beside it. None for arrays and URLs.
+
+    Examples
+    --------
+    >>> picture = Picture(np.zeros((5, 40, 50), np.uint8), axes="ZYX", name="stack")
+    >>> scene = picture.open(z=3)
+    >>> scene.shape, scene.z
+    ((40, 50), 3)
+    """
+
+    image: Any
+    axes: str | None = None
+    channels: int | str | Sequence[int | str] | None = None
+    pixel_size: PixelSize | tuple[float, float, str] | None = None
+    name: str = "image"
+    path: Path | None = None
+
+    @classmethod
+    def of(cls, image: Any, **options: Any) -> Picture:
+        """Describe an image by itself: a path, a URL or an array.
+
+        Examples
+        --------
+        >>> picture = Picture.of("slides/one.tif")
+        >>> picture.name, picture.path.name
+        ('one', 'one.tif')
+        """
+        if not isinstance(image, str | os.PathLike):
+            return cls(image, **options)
+        text = os.fspath(image)
+        if "://" in text:
+            return cls(text, name=text.rstrip("/").rsplit("/", 1)[-1], **options)
+        path = Path(image).expanduser().absolute()
+        return cls(path, name=path.stem, path=path, **options)
+
+    def open(self, t: int = 0, z: int = 0, like: SceneInfo | None = None) -> Scene:
+        """Open one plane of it.
+
+        Parameters
+        ----------
+        t, z : int
+            Which.
+        like : SceneInfo, optional
+            A plane of it as it was opened before: with the same axes, channels, and stretch, so
+            that all planes look alike. The stretch is measured anew where that plane had nothing
+            to see.
+
+        Raises
+        ------
+        InputError
+            As `napari_sam.scene.open_scene`.
+        """
+        from napari_sam.scene import open_scene
+
+        options: dict[str, Any] = {} if like is None else choices(like)
+        if like is not None and (like.t, like.z) != (t, z) and _is_flat(like):
+            del options["normalisation"]
+        given = {"axes": self.axes, "channels": self.channels, "pixel_size": self.pixel_size}
+        options |= {name: value for name, value in given.items() if value is not None}
+        return open_scene(self.image, **{**options, "t": t, "z": z})
+
+
+def _is_flat(plane: SceneInfo) -> bool:
+    """Tell whether a stretch was measured where all is one value, which shows nothing elsewhere."""
+    stretch = plane.normalisation
+    return bool(np.all(np.equal(stretch["low"], stretch["high"])))

@@ -1,0 +1,241 @@
+"""All that is needed to work on one image: found again where it was, or made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from napari_sam.loading import check_model
+from napari_sam.segment.segmenter import Segmenter
+from napari_sam.session import Session, SessionModel
+from napari_sam.tiles.reopening import load_like
+from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
+
+from .folders import find_session, folder_for, made_folder
+from .picture import Picture
+from .stores import find_store, made_store, scene_of_a_store
+
+if TYPE_CHECKING:
+    from napari_sam.scene import Scene
+    from src_model import Sam
+
+__all__ = ["Picture", "Workplace", "folder_for"]
+
+
+@dataclass(frozen=True)
+class _View:
+    """One plane, and what answers on it."""
+
+    scene: Scene
+    model_name: str
+    sam: Sam
+    store: EmbeddingStore
+    segmenter: Segmenter
+
+
+class Workplace:
+    """An image with its session, a model, and embeddings of the plane that is worked on.
+
+    Made by `open`. What takes long are `open`, `go_to` and `use_model`: they may be called in any
+    thread, one at a time. If one fails all is as before.
+
+    Attributes
+    ----------
+    picture : Picture
+        The image.
+    folder : Path
+        Where session and embeddings lie.
+    session : Session
+        The objects of all planes.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from pathlib import Path
+    >>> picture = Picture(np.random.default_rng(0).integers(0, 255, (64, 80), dtype=np.uint8))
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with Workplace.open(picture, folder=Path(folder.name)) as workplace:
+    ...     number = workplace.session.add_point(20, 30)
+    ...     len(workplace.session.candidates())
+    3
+    >>> sorted(path.name.split("-")[0] for path in Path(folder.name).iterdir())
+    ['session', 'vit_nano']
+    >>> folder.cleanup()
+    """
+
+    def __init__(self, picture: Picture, folder: Path, session: Session) -> None:
+        self.picture, self.folder, self.session = picture, folder, session
+        self._view: _View | None = None
+        self._notes: tuple[str, ...] = ()
+
+    @classmethod
+    def open(
+        cls,
+        picture: Picture,
+        model: str = "vit_nano",
+        *,
+        folder: Path | None = None,
+        t: int = 0,
+        z: int = 0,
+    ) -> Self:
+        """Go on with an image where it was left, or begin.
+
+        Parameters
+        ----------
+        picture : Picture
+            The image.
+        model : str
+            A name or file, as `napari_sam.loading.load` takes it.
+        folder : Path, optional
+            For session and embeddings; by default that of `folder_for`.
+        t, z : int
+            The plane to work on.
+
+        Raises
+        ------
+        SessionInUse
+            If its session is open already, here or elsewhere.
+        InputError
+            If image, model or folder cannot be used.
+        """
+        check_model(model, "auto", "auto")
+        notes: list[str] = []
+        if folder is None:
+            folder, notes = made_folder(picture)
+        path, scene, refused = find_session(folder, picture)
+        if scene is None:
+            adopted = scene_of_a_store(picture, folder, t, z, model)
+            session = Session.create(path, picture.open(t, z) if adopted is None else adopted)
+        else:
+            session = Session.open(path, scene)
+        try:
+            workplace = cls(picture, folder, session)
+            workplace._enter(t, z, model)
+        except BaseException:
+            session.close(lose=True)  # only which plane and model were looked at
+            raise
+        if scene is not None:
+            count = len(session.ids)
+            refused.append(
+                f"The session that was there goes on, with {count} object{'s'[: count != 1]}."
+            )
+        refused.append(f"Objects and embeddings are kept in {folder}.")
+        workplace._notes = (*notes, *refused, *session.repairs, *workplace._notes)
+        return workplace
+
+    @property
+    def scene(self) -> Scene:
+        """The plane that is worked on."""
+        return self._now.scene
+
+    @property
+    def sam(self) -> Sam:
+        """The network that answers."""
+        return self._now.sam
+
+    @property
+    def model_name(self) -> str:
+        """By which it was asked for."""
+        return self._now.model_name
+
+    @property
+    def store(self) -> EmbeddingStore:
+        """The embeddings of the plane."""
+        return self._now.store
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """What answers prompts on the plane."""
+        return self._now.segmenter
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the last `open`, `go_to` or `use_model` found, in sentences.
+
+        What was used again, what did not fit and why, what was repaired, where things lie.
+        """
+        return self._notes
+
+    def go_to(self, t: int, z: int) -> None:
+        """Work on another plane: its own embeddings, the same session.
+
+        Raises
+        ------
+        InputError
+            If there is no such plane, or it changed since it was last worked on.
+        """
+        self._enter(t, z, self.model_name)
+
+    def use_model(self, name: str) -> None:
+        """Let another model answer: its own embeddings, the same session.
+
+        With the name of the one that answers now, embeddings that were lost are begun again.
+
+        Raises
+        ------
+        InputError
+            If there is no such model, or it cannot be had.
+        """
+        self._enter(self.scene.t, self.scene.z, name)
+
+    def close(self, lose: bool = False) -> None:
+        """Bring all to the disk, and let others open it.
+
+        Parameters
+        ----------
+        lose : bool
+            Close it even if that loses changes which cannot be written.
+
+        Raises
+        ------
+        InputError
+            If changes cannot be written; then it stays open.
+        """
+        self.session.close(lose)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def _now(self) -> _View:
+        assert self._view is not None
+        return self._view
+
+    def _enter(self, t: int, z: int, model_name: str) -> None:
+        view, notes = self._look(t, z, model_name)
+        if view.scene is not self.session.scene:
+            self.session.go_to(view.scene, view.segmenter)
+        self.session.use(view.segmenter, SessionModel.of(view.store))
+        self._view, self._notes = view, notes
+
+    def _look(self, t: int, z: int, model_name: str) -> tuple[_View, tuple[str, ...]]:
+        """Prepare to work on a plane; nothing changes yet."""
+        scene, old = self.session.scene, self._view
+        if (scene.t, scene.z) != (t, z):
+            planes = self.session.planes
+            was = planes.get((t, z), next(iter(planes.values())))
+            scene = self.picture.open(t, z, like=was)
+        scene.check_there()
+        sam = (
+            old.sam
+            if old is not None and old.model_name == model_name
+            else load_like(None, model_name)
+        )
+        info, model = SceneInfo.of(scene), ModelInfo.of(sam)
+        store, path, notes = find_store(self.picture, self.folder, info, model, model_name)
+        if store is None:
+            store = made_store(path, scene, info, model)
+        elif store.model.number_format != model.number_format:
+            sam = load_like(store, model_name)
+        return _View(scene, model_name, sam, store, Segmenter(scene, store, sam)), tuple(notes)
