@@ -334,9 +334,15 @@ def _run_segment(options: argparse.Namespace) -> None:
     if options.boxes is not None:
         if options.point or options.box or options.everything:
             raise InputError("--boxes says what to segment: leave out the other prompts.")
-        if options.store is not None or options.sizes is not None:
-            raise InputError("--boxes takes neither --store nor --sizes: leave them out.")
-        boxes.run(options.image, options.boxes, model_name=options.model, folder=options.output)
+        if options.sizes is not None:
+            raise InputError("--sizes says what --everything looks for: leave it out.")
+        boxes.run(
+            options.image,
+            options.boxes,
+            where=options.store,
+            model_name=options.model,
+            folder=options.output,
+        )
         return
     segment.run(
         options.image,

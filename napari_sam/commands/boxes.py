@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_sam.commands.running import count, describe, progress_bar, stopping
+from napari_sam.commands.running import count, describe, plane_said, progress_bar, stopping
+from napari_sam.commands.segment import is_small, open_image, read_whole
+from napari_sam.commands.segment_scene import STOPPED, Prepared, prepare, stem_of, write_scene
 from napari_sam.errors import InputError
 from napari_sam.files.boxes import DetectedBox, clip_boxes, read_boxes
-from napari_sam.files.images import read_image, to_rgb_uint8
 from napari_sam.files.outputs import (
     check_output_folder,
     output_paths,
@@ -34,12 +35,11 @@ if TYPE_CHECKING:
     from src_model import Sam
 
 
-def run(image: str, file: Path, *, model_name: str, folder: Path) -> None:
+def run(image: str, file: Path, *, where: str | None, model_name: str, folder: Path) -> None:
     """Find the object in each box of a file.
 
-    A picture that one tile holds is treated, and its results are written, as `--box` does; of a
-    larger image, or one that is no plain picture, the labels are an OME-Zarr and the table is
-    parquet.
+    A small image is treated, and its results are written, as `--box` does; of a larger one, or
+    with a store, the labels are an OME-Zarr and the table is parquet.
 
     Parameters
     ----------
@@ -47,6 +47,8 @@ def run(image: str, file: Path, *, model_name: str, folder: Path) -> None:
         Path or URL.
     file : Path
         Boxes, as `read_boxes` takes them.
+    where : str or None
+        Of the store of embeddings of a large image; by default beside the results.
     model_name : str
         Name of a known checkpoint, or path of a file of weights.
     folder : Path
@@ -57,36 +59,32 @@ def run(image: str, file: Path, *, model_name: str, folder: Path) -> None:
     InputError
         For an image, boxes, a model or a folder that cannot be used.
     """
-    from napari_sam.scene import open_scene
-
-    scene = open_scene(image)
+    scene = open_image(image)
     boxes = read_boxes(file, image, scene.georeference)
     inside, outside = clip_boxes(boxes, scene.shape)
     if not inside:
         raise InputError(_all_outside(scene, boxes, file))
     check_output_folder(folder)
-    stem = PurePosixPath(image.rstrip("/").replace("\\", "/")).stem
-    labels = folder / f"{stem}_labels.zarr"
+    stem = stem_of(image)
     check_model(model_name, "auto", "auto")
-    model = load(model_name)
     start = time.perf_counter()
-    if _is_picture(scene, image, model):
-        told, paths, missing = _segment_picture(Path(image), model, inside, folder, stem)
+    plane = ""
+    if is_small(scene) and where is None:
+        model = load(model_name)
+        pixels = read_whole(image, scene)
+        told, paths, missing = _segment_picture(pixels, model, inside, folder, stem)
     else:
-        if labels.exists():
-            raise InputError(f"{labels} exists already: remove it, or choose another folder.")
-        found = _segment_scene(scene, model, inside)
-        if found is None:
-            print("stopped: nothing was written")
-            return
+        prepared = prepare(image, scene, where, model_name, folder)
+        scene, plane = prepared.scene, plane_said(prepared.store.scene)
+        found = _segment_scene(prepared, inside)
         told = [_objects(len(found.boxes))]
-        paths = _write_scene(scene, model, found, folder, stem)
+        paths = _write_scene(prepared, found, folder, stem)
         missing = [f"  box {box.id}: {why}" for box, why in found.without]
     rows, cols = scene.shape
     seconds = time.perf_counter() - start
     print(
-        f"{PurePosixPath(image).name} ({rows} rows, {cols} columns): {told[0]} for {len(inside)} "
-        f"boxes in {seconds:.1f} s with {model_name}"
+        f"{PurePosixPath(image).name} ({rows} rows, {cols} columns{plane}): {told[0]} for "
+        f"{len(inside)} boxes in {seconds:.1f} s with {model_name}"
     )
     if outside:
         print(f"{outside} of {len(boxes)} boxes lie outside of the image and are left out")
@@ -94,16 +92,10 @@ def run(image: str, file: Path, *, model_name: str, folder: Path) -> None:
         print(line)
 
 
-def _is_picture(scene: Scene, image: str, model: Sam) -> bool:
-    plain = Path(image).is_file() and set(scene.axes) <= set("YXS")
-    return plain and max(scene.shape) <= model.variant.image_size
-
-
 def _segment_picture(
-    path: Path, model: Sam, boxes: Sequence[DetectedBox], folder: Path, stem: str
+    pixels: np.ndarray, model: Sam, boxes: Sequence[DetectedBox], folder: Path, stem: str
 ) -> tuple[list[str], tuple[Path, ...], list[str]]:
     """Do what `--box` does; return what to say, the files, and boxes without an object."""
-    pixels = to_rgb_uint8(read_image(path))
     prompts = [Prompt((), Box(*box.corners)) for box in boxes]
     candidates = segment_prompts(model, pixels, prompts)
     # Objects of which nothing is visible get no number: the kind of prompt carries whose they are.
@@ -143,23 +135,23 @@ def _write_picture(
         ) from error
 
 
-def _segment_scene(scene: Scene, model: Sam, boxes: Sequence[DetectedBox]) -> BoxObjects | None:
+def _segment_scene(prepared: Prepared, boxes: Sequence[DetectedBox]) -> BoxObjects:
     from napari_sam.segment.boxes import segment_boxes
 
     with stopping() as should_stop, progress_bar("boxes") as show:
-        return segment_boxes(scene, model, boxes, on_progress=show, should_stop=should_stop)
+        found = segment_boxes(
+            prepared.scene, prepared.sam, boxes, prepared.store, show, should_stop
+        )
+    if found is None:
+        raise KeyboardInterrupt(STOPPED)
+    return found
 
 
 def _write_scene(
-    scene: Scene, model: Sam, found: BoxObjects, folder: Path, stem: str
+    prepared: Prepared, found: BoxObjects, folder: Path, stem: str
 ) -> tuple[Path, ...]:
     import pyarrow as pa
 
-    from napari_sam.commands.segment_scene import write_scene
-    from napari_sam.tiles.geometry import TileGeometry
-
-    size = model.variant.image_size
-    geometry = TileGeometry(scene.shape, size, size // 8)
     more = pa.table(
         {
             "class": pa.array([box.label for box in found.boxes], pa.string()),
@@ -167,6 +159,7 @@ def _write_scene(
             "box_score": pa.array([box.score for box in found.boxes], pa.float64()),
         }
     )
+    scene, geometry = prepared.scene, prepared.store.geometry
     return write_scene(folder, stem, scene, found.objects, geometry, more=more)
 
 

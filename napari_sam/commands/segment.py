@@ -70,11 +70,11 @@ def run(
     prompts = gather_prompts(points, boxes, everything)
     if sizes is not None and not everything:
         raise InputError("--sizes says what --everything looks for: give both, or neither.")
-    scene = _open(image)
+    scene = open_image(image)
     for prompt in prompts:
         check_prompt(prompt, scene.shape)
-    if max(scene.shape) <= WHOLE and where is None and sizes is None:
-        _segment_whole(_read_whole(image, scene), prompts, image, model_name, folder)
+    if is_small(scene) and where is None and sizes is None:
+        _segment_whole(read_whole(image, scene), prompts, image, model_name, folder)
         return
     segment_scene.run(
         image,
@@ -87,7 +87,14 @@ def run(
     )
 
 
-def _open(image: str) -> "Scene":
+def open_image(image: str) -> "Scene":
+    """Open an image, or say in its own words what a picture is to be like.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
     from napari_sam.scene import open_scene
 
     try:
@@ -98,12 +105,17 @@ def _open(image: str) -> "Scene":
         raise
 
 
+def is_small(scene: "Scene") -> bool:
+    """Tell whether an image is looked at as a whole, if nothing asked for needs tiles."""
+    return max(scene.shape) <= WHOLE
+
+
 def _may_be_picture(image: str) -> bool:
     path = Path(image)
     return path.is_file() and path.suffix.lower() != ".npy"
 
 
-def _read_whole(image: str, scene: "Scene") -> np.ndarray:
+def read_whole(image: str, scene: "Scene") -> np.ndarray:
     """Return a small image as uint8 RGB: a picture as it is, anything else as tiles would be."""
     if _may_be_picture(image):
         return to_rgb_uint8(read_image(image))

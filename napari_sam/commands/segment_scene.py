@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from napari_sam.commands.encode import load_like, open_like, size_said
+from napari_sam.commands.encode import size_said
 from napari_sam.commands.running import count, describe, plane_said, progress_bar, stopping
 from napari_sam.errors import InputError
 from napari_sam.files.outputs import check_output_folder
@@ -29,6 +29,7 @@ from napari_sam.segment.prompted import as_found, prompt_scene
 from napari_sam.segment.prompts import Prompt
 from napari_sam.segment.segmenter import Segmenter
 from napari_sam.tiles.geometry import TileGeometry
+from napari_sam.tiles.reopening import load_like, open_like
 from napari_sam.tiles.store import EmbeddingStore, Failure, ModelInfo, SceneInfo, StoreUnusable
 from napari_sam.tiles.store_errors import called
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from napari_sam.scene import Scene
     from napari_sam.segment.everything import FoundObjects
     from src_model import Sam
+
+STOPPED = "stopped; what was encoded is kept: the same command begins again with it."
 
 _SHOWN = 20
 """Tiles that failed and are listed."""
@@ -89,19 +92,10 @@ def run(
         With what to do next, if ctrl-C stopped it.
     """
     check_output_folder(folder)
-    stem = PurePosixPath(image.rstrip("/").replace("\\", "/")).stem
-    labels = folder / f"{stem}_labels.zarr"
-    if labels.exists() and not is_zarr(labels):
-        raise InputError(f"{labels} is no Zarr: remove it, or choose another folder.")
     sizes_in_pixels((sizes.smallest, sizes.largest), sizes.unit, scene.pixel_size)  # or refuses
     check_model(model_name, "auto", "auto")
-    where = str(folder / f"{stem}.embeddings") if where is None else where
-    store = _there(where)
-    if store is not None:
-        scene = open_like(store, image)
-    sam = load_like(store, model_name, "auto", "auto")
-    if store is None:
-        store = _made(where, scene, sam)
+    prepared = prepare(image, scene, where, model_name, folder)
+    scene, store, sam = prepared.scene, prepared.store, prepared.sam
     start = time.perf_counter()
     failed: tuple[Failure, ...] = ()
     kinds: list[str] = []
@@ -118,10 +112,72 @@ def run(
     )
     if listed:
         print(describe(listed))
-    for path in write_scene(folder, stem, scene, objects, store.geometry, failed):
+    for path in write_scene(folder, stem_of(image), scene, objects, store.geometry, failed):
         print(path)
-    print(f"{where} ({size_said(store.size_on_disk())}): embeddings, kept for the next call")
+    print(
+        f"{prepared.where} ({size_said(store.size_on_disk())}): embeddings, kept for the next call"
+    )
     _refuse_failures(failed)
+
+
+def stem_of(image: str) -> str:
+    """Return what the names of an image's results begin with.
+
+    Examples
+    --------
+    >>> stem_of("s3://bucket/slide.ome.zarr/")
+    'slide.ome'
+    """
+    return PurePosixPath(image.rstrip("/").replace("\\", "/")).stem
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A Scene with network and store.
+
+    Parameters
+    ----------
+    scene : Scene
+        As the store was made from it.
+    sam : Sam
+        The network, in the store's precision.
+    store : EmbeddingStore
+        Of the two.
+    where : str
+        The store's place.
+    """
+
+    scene: Scene
+    sam: Sam
+    store: EmbeddingStore
+    where: str
+
+
+def prepare(image: str, scene: Scene, where: str | None, model_name: str, folder: Path) -> Prepared:
+    """Load the network, and open or make the store of an image's embeddings.
+
+    Parameters
+    ----------
+    image, scene, where, model_name, folder
+        As for `run`.
+
+    Raises
+    ------
+    InputError
+        If model or store cannot be used, or labels could not be written.
+    """
+    stem = stem_of(image)
+    labels = folder / f"{stem}_labels.zarr"
+    if labels.exists() and not is_zarr(labels):
+        raise InputError(f"{labels} is no Zarr: remove it, or choose another folder.")
+    where = str(folder / f"{stem}.embeddings") if where is None else where
+    store = _there(where)
+    if store is not None:
+        scene = open_like(store, image)
+    sam = load_like(store, model_name, "auto", "auto")
+    if store is None:
+        store = _made(where, scene, sam)
+    return Prepared(scene, sam, store, where)
 
 
 def write_scene(
@@ -203,9 +259,7 @@ def _prompted(
     with stopping() as should_stop, progress_bar("objects") as show:
         found = prompt_scene(segmenter, prompts, show, should_stop)
     if len(found) < len(prompts):
-        raise KeyboardInterrupt(
-            "stopped; what was encoded is kept: the same command begins again with it."
-        )
+        raise KeyboardInterrupt(STOPPED)
     return as_found(found, scene.shape), [one.prompt for one in found if one.mask.any()]
 
 

@@ -20,7 +20,9 @@ from napari_sam.scene import open_scene
 from napari_sam.segment.boxes import segment_boxes
 from napari_sam.segment.everything import read_table
 from napari_sam.segment.segmenter import Segmenter
+from napari_sam.tiles.embeddings import Embeddings
 from napari_sam.tiles.geometry import TileId
+from napari_sam.tiles.store import EmbeddingStore
 from napari_sam.tiles.tile_predictor import TilePredictor
 from src_model import Sam, load_model
 
@@ -126,12 +128,16 @@ def test_a_tile_that_cannot_be_read_costs_its_boxes(
 
 
 def test_command_on_a_scene(
-    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     image, out = tmp_path / "scene.tif", tmp_path / "out"
     tifffile.imwrite(image, PIXELS)
     file = save([*BOXES, DetectedBox((900, 0, 950, 9), "far")], tmp_path / "found.csv")
-    arguments = ["segment", str(image), "--boxes", str(file), "-o", str(out)]
+    store = tmp_path / "kept"  # which lets a small image be seen in tiles
+    arguments = ["segment", str(image), "--boxes", str(file), "-o", str(out), "--store", str(store)]
     assert main([*arguments, "--model", str(tiny_weights)]) == 0
     printed = capsys.readouterr().out
     assert "1 of 5 boxes lie outside of the image and are left out" in printed
@@ -153,9 +159,27 @@ def test_command_on_a_scene(
         "scene_objects.parquet",
         "scene_overlay.png",
     ]
-    # What was found is not written over by mistake.
-    assert main([*arguments, "--model", str(tiny_weights)]) == 2
-    assert "exists already" in capsys.readouterr().err
+    # The next call encodes nothing, and replaces what was there.
+    assert EmbeddingStore.open(store).progress().done
+    monkeypatch.setattr(Embeddings, "_encode", lambda *_: pytest.fail("encoded again"))
+    assert main([*arguments, "--model", str(tiny_weights)]) == 0
+    np.testing.assert_array_equal(open_zarr_image(out / "scene_labels.zarr").array, labels)
+
+
+def test_a_larger_image_has_its_store_beside_the_results(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, out = tmp_path / "long.npy", tmp_path / "out"
+    np.save(image, np.random.default_rng(5).integers(0, 255, (40, 1025), dtype=np.uint8))
+    file = save([DetectedBox((5, 1000, 30, 1020), "a")], tmp_path / "found.csv")
+    how = ["--boxes", str(file), "-o", str(out), "--model", str(tiny_weights)]
+    assert main(["segment", str(image), *how]) == 0
+    assert str(out / "long_labels.zarr") in capsys.readouterr().out
+    assert EmbeddingStore.open(out / "long.embeddings").progress().done
+    # One column less, and it is looked at as a whole.
+    np.save(image, np.load(image)[:, 1:])
+    assert main(["segment", str(image), *how]) == 0
+    assert tifffile.imread(out / "long_labels.tif").shape == (40, 1024)
 
 
 @pytest.mark.parametrize(
