@@ -1,6 +1,6 @@
-"""Encoding on the workers of a dask.distributed cluster, which write to one store.
+"""Tiles done by the workers of a dask.distributed cluster, which write to one store.
 
-    queue -> tasks of some tiles -> workers, each a pipeline of its own -> store
+    queue -> tasks of some tiles -> workers, each with a kit of its own -> store
 
 The scheduler knows only a few tasks for each worker, however many tiles there are; what is done is
 kept in the store and nowhere else.
@@ -15,25 +15,22 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from napari_sam.errors import InputError
 
-from .cluster_worker import Kit, encode_on_worker, stop_on_worker
+from .cluster_worker import Kit, stop_on_worker, work_on_worker
 from .geometry import TileId
 from .order import Priority, TileQueue
 from .pipeline import EncodingProgress, Summary
-from .store import EmbeddingStore, State
+from .store import State
 from .store_errors import StoreUnusable, called
 from .tile_states import Failure
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-    from napari_sam.scene import Scene
-    from src_model import Sam
-
-__all__ = ["ClusterRun", "connect"]
+__all__ = ["ClusterRun", "Record", "connect"]
 
 _TASK_SECONDS = 2.0
 """How long a task should take: long beside what the scheduler needs for it (milliseconds), short
@@ -62,6 +59,16 @@ _TRIES = 3
 
 _MEASURED = 64
 """Tasks from which the time left is told."""
+
+
+class Record(Protocol):
+    """Where it is kept what became of tiles, as in an `EmbeddingStore`."""
+
+    def state(self, tile: TileId) -> State:
+        """Return what became of a tile."""
+
+    def mark_failed(self, tile: TileId, reason: str) -> None:
+        """Give a tile up."""
 
 
 @dataclass(frozen=True)
@@ -116,30 +123,26 @@ def connect(address: str) -> Iterator[Client]:
 
 
 class ClusterRun:
-    """Tiles that are encoded on a cluster; used once.
+    """Tiles that are done on a cluster; used once.
 
     Parameters
     ----------
-    scene, sam, store
-        As for `encoding.encode`, and checked.
+    kit : Kit
+        What workers need, and what they do with it.
+    record : Record
+        Where workers leave what they make, as it is seen from here.
     tiles : sequence of TileId
-        What to encode.
+        What to do.
     client : Client
         Of dask.distributed; it stays open.
     priority, batch, on_progress, should_stop
         As for `encoding.encode`.
-
-    Raises
-    ------
-    InputError
-        If scene or store are in memory, and cannot be shared.
     """
 
     def __init__(
         self,
-        scene: Scene,
-        sam: Sam,
-        store: EmbeddingStore,
+        kit: Kit,
+        record: Record,
         tiles: Sequence[TileId],
         client: Client,
         priority: Priority | None,
@@ -147,7 +150,7 @@ class ClusterRun:
         on_progress: Callable[[EncodingProgress], None] | None,
         should_stop: Callable[[], bool] | None,
     ) -> None:
-        self._kit, self._store, self._client = Kit(scene, sam, store, batch), store, client
+        self._kit, self._record, self._client = kit, record, client
         self._queue = TileQueue(tiles, priority)
         self._total, self._batch, self._size = len(tiles), batch, batch
         self._on_progress, self._should_stop = on_progress, should_stop
@@ -170,7 +173,7 @@ class ClusterRun:
         self._settled_at = deque([(self._began, 0)], maxlen=_MEASURED + 1)
 
     def run(self) -> Summary:
-        """Encode until nothing is left, or it is asked to stop.
+        """Go on until nothing is left, or it is asked to stop.
 
         Raises
         ------
@@ -243,7 +246,7 @@ class ClusterRun:
         if self._sent is None:
             # To all, so that it is not lost with a worker. Who comes later gets it from these.
             self._sent = self._client.scatter(self._kit, broadcast=True, hash=False)
-        future = self._client.submit(encode_on_worker, self._sent, tiles, pure=False)
+        future = self._client.submit(work_on_worker, self._sent, tiles, pure=False)
         self._running[future] = _Task(tiles, self._sent, alone)
         future.add_done_callback(self._ended.put)
 
@@ -298,7 +301,7 @@ class ClusterRun:
         self._trouble += 1
         if not task.alone:
             for tile in task.tiles:
-                state = self._store.state(tile)
+                state = self._record.state(tile)
                 if state in (State.DONE, State.EMPTY):
                     self._settle("done" if state is State.DONE else "empty", 1)
                 else:
@@ -311,7 +314,7 @@ class ClusterRun:
                 f"and give them more memory if that is it."
             )
         reason = f"{times} worker{'s' * (times > 1)} died with it: look at what they log"
-        self._store.mark_failed(tile, reason)
+        self._record.mark_failed(tile, reason)
         self._failures.append(Failure(tile, reason, times))
         self._settle("failed", 1)
 
@@ -334,11 +337,11 @@ class ClusterRun:
             return
         self._looked_at = time.monotonic()
         for worker, (tile, since) in list(self._first.items()):
-            if self._store.state(tile) is not State.MISSING:
+            if self._record.state(tile) is not State.MISSING:
                 del self._first[worker]
             elif time.monotonic() - since > _SEEN_WITHIN:
                 raise StoreUnusable(
-                    f"The worker {worker} wrote {called(tile)} into {self._store!r}, but it is not "
+                    f"The worker {worker} wrote {called(tile)} into {self._record!r}, but it is not "
                     f"there: give a place that is the same for all workers and for this process."
                 )
 

@@ -1,4 +1,4 @@
-"""What a worker of a cluster does: opens scene, store and network once, encodes tiles as asked."""
+"""What a worker of a cluster does: opens scene, store and network once, does tiles as asked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import pickle
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zarr.storage import MemoryStore
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_sam.scene import Scene
     from src_model import Sam
 
-__all__ = ["Kit", "encode_on_worker", "stop_on_worker"]
+__all__ = ["Kit", "stop_on_worker", "work_on_worker"]
 
 _LARGEST_SCENE = 256 << 20
 """Bytes of pixels in memory that may be sent to every worker."""
@@ -71,7 +71,8 @@ class Kit:
     """Scene, network and store, and what a worker makes of them when it first needs them.
 
     It is sent to each worker once, which keeps it as long as a run lasts; so nothing of an earlier
-    run is ever used. In the process where it was made it holds what it was made from.
+    run is ever used. In the process where it was made it holds what it was made from. This one
+    encodes; others may do something else with the same things.
 
     Parameters
     ----------
@@ -86,6 +87,9 @@ class Kit:
         If scene or store are in this process's memory, and cannot be shared.
     """
 
+    own: ClassVar[frozenset[str]] = frozenset({"_opened", "_opening", "_stopped"})
+    """What belongs to a process, and is not sent."""
+
     _opened: tuple[Scene, Sam, EmbeddingStore] | None
 
     def __init__(self, scene: Scene, sam: Sam, store: EmbeddingStore, batch: int) -> None:
@@ -93,14 +97,15 @@ class Kit:
         self._begin()
         self._opened = scene, sam, store
 
-    def __getstate__(self) -> _Parcel:
-        return self._parcel
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in self.own}
 
-    def __setstate__(self, parcel: _Parcel) -> None:
-        self._parcel = parcel
+    def __setstate__(self, sent: dict[str, Any]) -> None:
+        vars(self).update(sent)
         self._begin()
 
     def _begin(self) -> None:
+        """Make what belongs to a process."""
         self._opened = None
         self._opening = threading.Lock()
         self._stopped = threading.Event()
@@ -109,35 +114,48 @@ class Kit:
         """Let tasks end after the tile in hand, and those to come at once."""
         self._stopped.set()
 
-    def encode(self, tiles: list[TileId]) -> Summary:
+    def stopped(self) -> bool:
+        """Tell whether tasks are to end."""
+        return self._stopped.is_set()
+
+    def opened(self) -> tuple[Scene, Sam, EmbeddingStore]:
+        """Return scene, network and store; opened when first asked for.
+
+        Raises
+        ------
+        InputError
+            If they are not here what they are where the run was started.
+        """
+        with self._opening:
+            if self._opened is None:
+                self._opened = _unpack(self._parcel)
+            return self._opened
+
+    def work(self, tiles: list[TileId]) -> Summary:
         """Encode tiles as `encoding.encode` does in one process.
 
         Raises
         ------
         InputError
-            If scene, network or store are not here what they are where the run was started.
+            As `opened`.
         """
-        with self._opening:
-            if self._opened is None:
-                self._opened = _unpack(self._parcel)
         batch = self._parcel.batch
-        stopped = self._stopped.is_set
-        return Pipeline(*self._opened, tiles, None, batch, None, stopped).run()
+        return Pipeline(*self.opened(), tiles, None, batch, None, self.stopped).run()
 
 
-def encode_on_worker(kit: Kit, tiles: list[TileId]) -> tuple[str, Summary]:
-    """Encode tiles in a task; the first of what it returns is the worker's address.
+def work_on_worker(kit: Kit, tiles: list[TileId]) -> tuple[str, Summary]:
+    """Do tiles in a task; the first of what it returns is the worker's address.
 
     Raises
     ------
     InputError
-        As `Kit.encode` and `encoding.encode`; the sentence names the worker.
+        As `Kit.work`; the sentence names the worker.
     """
     from distributed import get_worker
 
     address = get_worker().address
     try:
-        return address, kit.encode(tiles)
+        return address, kit.work(tiles)
     except InputError as error:
         raise type(error)(f"On the worker {address}: {error}") from error
 

@@ -165,8 +165,9 @@ def encode_tiles(
         summary = Pipeline(scene, sam, store, tiles, *how).run()
     else:
         from .cluster import ClusterRun
+        from .cluster_worker import Kit
 
-        summary = ClusterRun(scene, sam, store, tiles, client, *how).run()
+        summary = ClusterRun(Kit(scene, sam, store, batch), store, tiles, client, *how).run()
     if not summary.left:
         store.compact()
     return summary
