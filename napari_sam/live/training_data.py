@@ -73,7 +73,7 @@ def plan_squares(shape: tuple[int, int], boxes: np.ndarray) -> list[Square]:
 
     An object belongs to the finest level at which it is no longer than half a square, and to the
     square that holds its middle. Squares without an object of their level are left out. They are
-    made smaller where there would be fewer than four, as long as the objects allow.
+    made smaller where there would be fewer than four and that gives more.
 
     Parameters
     ----------
@@ -92,22 +92,18 @@ def plan_squares(shape: tuple[int, int], boxes: np.ndarray) -> list[Square]:
     >>> boxes = np.array([[10, 10, 60, 50], [1500, 2010, 1550, 2030], [1500, 2200, 1600, 2260]])
     >>> for square in plan_squares((3000, 3000), boxes):
     ...     print(square.level, square.region)
-    0 Region(row0=0, col0=0, row1=256, col1=256)
-    0 Region(row0=1280, col0=1792, row1=1536, col1=2048)
-    0 Region(row0=1536, col0=2048, row1=1792, col1=2304)
+    0 Region(row0=0, col0=0, row1=1024, col1=1024)
+    0 Region(row0=1024, col0=1024, row1=2048, col1=2048)
+    0 Region(row0=1024, col0=2048, row1=2048, col1=3000)
     """
+    best: list[Square] = []
     side = _LARGEST
-    squares = _squares(shape, boxes, side)
-    while len(squares) < _ENOUGH and side > _SMALLEST:
+    while len(best) < _ENOUGH and side >= _SMALLEST:
+        squares = _squares(shape, boxes, side)
+        if len(squares) > len(best):
+            best = squares
         side //= 2
-        # Only as long as the objects stay at their levels: others would be seen too coarsely.
-        finer = _squares(shape, boxes, side)
-        if max((one.level for one in finer), default=0) > max(
-            (one.level for one in squares), default=0
-        ):
-            break
-        squares = finer
-    return squares
+    return best
 
 
 def export_training_data(
