@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ _KEPT = 1024
 
 
 class FoundLevel:
-    """One level of a label image, for whoever indexes arrays: uint32 (row, col), read only.
+    """One level of a label image.
 
     Parameters
     ----------
@@ -28,48 +27,25 @@ class FoundLevel:
         Which.
     lock : lock
         Held while masks are read: those of one search belong together.
-    """
 
-    dtype = np.dtype(np.uint32)
-    ndim = 2
+    Attributes
+    ----------
+    shape : (int, int)
+        Rows and columns.
+    """
 
     def __init__(self, found: FoundObjects, level: int, lock: threading.Lock) -> None:
         self._found, self._level, self._lock = found, level, lock
         self.shape = halved(found.shape, level)
         self._kept: np.ndarray | None = None
 
-    @property
-    def size(self) -> int:
-        """Number of pixels."""
-        return self.shape[0] * self.shape[1]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes, if all were painted."""
-        return self.size * self.dtype.itemsize
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        key = key if isinstance(key, tuple) else (key,)
-        if Ellipsis in key:
-            place = key.index(Ellipsis)
-            key = key[:place] + (slice(None),) * (3 - len(key)) + key[place + 1 :]
-        key = (*key, *(slice(None),) * (2 - len(key)))
-        if max(self.shape) <= _KEPT:
-            if self._kept is None:
-                self._kept = self._paint(Region(0, 0, *self.shape))
-            return np.asarray(self._kept[key])
-        bounds, rest = zip(
-            *(_stretch(one, length) for one, length in zip(key, self.shape, strict=True)),
-            strict=True,
-        )
-        (row0, row1), (col0, col1) = bounds
-        return np.asarray(self._paint(Region(row0, col0, row1, col1))[rest])
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[:, :], dtype)
+    def paint(self, region: Region) -> np.ndarray:
+        """Paint a rectangle, in pixels of the level: uint32 ids, 0 where there is no object."""
+        if max(self.shape) > _KEPT:
+            return self._paint(region)
+        if self._kept is None:
+            self._kept = self._paint(Region(0, 0, *self.shape))
+        return self._kept[region.rows, region.cols]
 
     def _paint(self, region: Region) -> np.ndarray:
         with self._lock:
@@ -131,20 +107,3 @@ def paint_found(found: FoundObjects, region: Region, level: int = 0) -> np.ndarr
         ]
         part[found.mask(index)[np.ix_(down, across)]] = index + 1
     return labels
-
-
-def _stretch(key: Any, length: int) -> tuple[tuple[int, int], Any]:
-    """Return the pixels along an axis that an index needs, and how to take it from these."""
-    if isinstance(key, slice):
-        start, stop, step = key.indices(length)
-        if step < 0:
-            raise IndexError("labels are read forwards: give slices with a positive step.")
-        return (start, max(start, stop)), slice(None, None, step)
-    places = np.asarray(key)
-    if places.dtype == bool or not places.size:
-        raise IndexError("labels are indexed with slices and whole numbers.")
-    places = np.where(places < 0, places + length, places)
-    if places.min() < 0 or places.max() >= length:
-        raise IndexError(f"{key} lies outside of the {length} pixels along this axis.")
-    first = int(places.min())
-    return (first, int(places.max()) + 1), places - first

@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
+
+import numpy as np
+from skimage.measure import points_in_poly
 
 from napari_sam.errors import InputError
 from napari_sam.segment.everything import (
@@ -18,6 +21,7 @@ from napari_sam.segment.everything import (
     found_so_far,
     segment_everything,
 )
+from napari_sam.tiles.regions import Region
 from napari_sam.tiles.roi import Roi
 
 from .found_labels import FoundLevel, found_levels
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from napari_sam.tiles.store import EmbeddingStore, Failure
     from src_model import Sam
 
-__all__ = ["Partial", "Search", "Wanted"]
+__all__ = ["Partial", "Search", "Wanted", "within"]
 
 _SHARE = 0.1
 """How much of the time may go into partial results."""
@@ -82,6 +86,7 @@ class Search:
     def __init__(self, scene: Scene, store: EmbeddingStore, sam: Sam) -> None:
         self._scene, self._store, self._sam = scene, store, sam
         self._everything: Everything | None = None
+        self._roi: Roi | None = None
         self._lock = threading.Lock()
         self.failed: tuple[Failure, ...] = ()
 
@@ -145,7 +150,8 @@ class Search:
                 unit=wanted.unit,
                 roi=wanted.roi,
             )
-            on_partial(_shown(everything.filter(thresholds), threading.Lock()))
+            found = within(everything.filter(thresholds), wanted.roi)
+            on_partial(_shown(found, threading.Lock()))
             ended = time.monotonic()
             busy_until = ended + (ended - began) * (1 - _SHARE) / _SHARE
 
@@ -162,8 +168,8 @@ class Search:
             should_stop=should_stop,
         )
         self._everything, self._lock = result.everything, threading.Lock()
-        self.failed = result.failed
-        return result, _shown(result.objects, self._lock)
+        self._roi, self.failed = wanted.roi, result.failed
+        return result, _shown(within(result.objects, wanted.roi), self._lock)
 
     def filter(self, thresholds: Thresholds) -> Partial:
         """Find the objects for other thresholds, without the network.
@@ -176,11 +182,45 @@ class Search:
         if self._everything is None:
             raise InputError("Nothing was looked for yet: start a search first.")
         with self._lock:
-            found = self._everything.filter(thresholds)
+            found = within(self._everything.filter(thresholds), self._roi)
         return _shown(found, self._lock)
+
+
+def within(found: FoundObjects, roi: Roi | None) -> FoundObjects:
+    """Return the objects whose centre lies in a region; ids begin with 1 again.
+
+    Whole tiles are searched, so that more is found than was asked for.
+
+    Parameters
+    ----------
+    found : FoundObjects
+        Of the tiles of the region.
+    roi : Roi or None
+        A box, a polygon or a mask; None is the whole scene.
+    """
+    if roi is None:
+        return found
+    rows, cols = found.centroids.T
+    if isinstance(roi, Region):
+        inside = (rows >= roi.row0 - 0.5) & (rows < roi.row1 - 0.5)
+        inside &= (cols >= roi.col0 - 0.5) & (cols < roi.col1 - 0.5)
+    elif roi.dtype == np.bool_:
+        share = (found.centroids + 0.5) / found.shape
+        places = (share * roi.shape).astype(int).clip(0, np.array(roi.shape) - 1)
+        inside = roi[tuple(places.T)]
+    else:
+        inside = points_in_poly(found.centroids, roi)
+    kept = np.flatnonzero(inside)
+    columns = {
+        field.name: getattr(found, field.name)[kept]
+        for field in fields(found)
+        if field.name not in ("shape", "_mask")
+    }
+    return FoundObjects(found.shape, **columns, _mask=lambda index: found.mask(int(kept[index])))
 
 
 def _shown(found: FoundObjects, lock: threading.Lock) -> Partial:
     levels = found_levels(found, lock)
-    levels[-1][:, :]  # the overview is painted here, and not where it is looked at
+    # The overview is painted here, and not where it is looked at.
+    levels[-1].paint(Region(0, 0, *levels[-1].shape))
     return Partial(found, tuple(levels))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from napari_sam.errors import InputError
 from napari_sam.live.found_labels import found_levels, paint_found
-from napari_sam.live.search import Partial, Search, Wanted
+from napari_sam.live.search import Partial, Search, Wanted, within
 from napari_sam.segment.everything import FoundObjects, Thresholds, running
 from napari_sam.segment.everything.label_pyramid import paint
 from napari_sam.tiles.embeddings import Embeddings
@@ -25,6 +25,10 @@ from src_model import Sam
 SMALL = discs((160, 190), (6, 10), 30)
 THRESHOLDS = Thresholds(0.88, 0.8, overlap=0.7)
 WANTED = Wanted(sizes=(10, 25))
+
+
+def whole_of(shown: Partial) -> np.ndarray:
+    return shown.levels[0].paint(Region(0, 0, *shown.found.shape))
 
 
 @pytest.fixture
@@ -57,9 +61,9 @@ def test_objects_appear_while_tiles_come(search: Search, clicked: list[TileId]) 
     assert result.left == 0
     assert partial
     assert 0 < len(partial[0].found) < len(last.found) == SMALL.max()
-    np.testing.assert_array_equal(np.asarray(last.levels[0]) > 0, SMALL > 0)
+    np.testing.assert_array_equal(whole_of(last) > 0, SMALL > 0)
     # What was shown on the way is right as far as it goes.
-    shown = np.asarray(partial[0].levels[0]) > 0
+    shown = whole_of(partial[0]) > 0
     assert shown.any()
     assert not (shown & (SMALL == 0)).any()
 
@@ -131,31 +135,33 @@ def test_levels_go_on_until_one_fits_a_window(found: FoundObjects) -> None:
         (3000, 5000), (1500, 2500), (750, 1250), (375, 625),
     ]  # fmt: skip
     whole = paint(wide, Region(0, 0, *wide.shape))
-    np.testing.assert_array_equal(levels[3][10:20, ::2], whole[::8, ::8][10:20, ::2])
+    for number, level in enumerate(levels):
+        step = 1 << number
+        part = Region(2, 3, 20, 25)
+        painted = whole[::step, ::step][part.rows, part.cols]
+        np.testing.assert_array_equal(level.paint(part), painted)
 
 
 @given(st.data())
-def test_levels_are_indexed_as_arrays_are(data: st.DataObject) -> None:
-    wide = small_found((1100, 40))
-    level = found_levels(wide, threading.Lock())[0]
-    whole = paint(wide, Region(0, 0, *wide.shape))
-    assert level.shape == whole.shape
-
-    def index(length: int) -> Any:
-        kind = data.draw(st.sampled_from(["slice", "number", "numbers"]))
-        if kind == "slice":
-            ends = st.none() | st.integers(-length - 2, length + 2)
-            return slice(data.draw(ends), data.draw(ends), data.draw(st.integers(1, 3)))
-        if kind == "number":
-            return data.draw(st.integers(-length, length - 1))
-        return data.draw(st.lists(st.integers(-length, length - 1), min_size=1, max_size=1))
-
-    key = index(wide.shape[0]), index(wide.shape[1])
-    if sum(isinstance(part, list) for part in key) == 2:
-        key = key[0], slice(None)
-    np.testing.assert_array_equal(level[key], whole[key])
-    np.testing.assert_array_equal(level[key[0]], whole[key[0]])
-    np.testing.assert_array_equal(level[..., key[1]], whole[..., key[1]])
+def test_objects_of_a_region_are_those_whose_centre_lies_in_it(data: st.DataObject) -> None:
+    row0, row1 = sorted(data.draw(st.tuples(*[st.integers(0, 60)] * 2)))
+    col0, col1 = sorted(data.draw(st.tuples(*[st.integers(0, 40)] * 2)))
+    row1, col1 = row1 + 1, col1 + 1
+    found = small_found((64, 64))
+    box = within(found, Region(row0, col0, row1, col1))
+    mask = np.zeros((64, 64), bool)
+    mask[row0:row1, col0:col1] = True
+    corners = np.array([[row0, col0], [row0, col1], [row1, col1], [row1, col0]]) - 0.5
+    inside = [row0 <= 17 < row1 and col0 <= 20 < col1, row0 <= 9 < row1 and col0 <= 15 < col1]
+    for part in (box, within(found, mask), within(found, corners)):
+        assert part.areas.tolist() == found.areas[inside].tolist()
+        np.testing.assert_array_equal(
+            paint(part, Region(0, 0, 64, 64)) > 0,
+            sum(
+                (found.mask_at(n, Region(0, 0, 64, 64)) for n in np.flatnonzero(inside)),
+                mask & False,
+            ),
+        )
 
 
 def small_found(shape: tuple[int, int]) -> FoundObjects:
@@ -166,7 +172,7 @@ def small_found(shape: tuple[int, int]) -> FoundObjects:
         levels=np.array([1, 0]),
         boxes=boxes - np.array([[0, 1, 0, -1], [0, 0, 0, 0]]),
         areas=np.array([26 * 36, 40]),
-        centroids=np.zeros((2, 2)),
+        centroids=np.array([[17.0, 20.0], [9.0, 15.0]]),
         predicted_ious=np.ones(2, np.float32),
         stabilities=np.ones(2, np.float32),
         cuts=np.zeros(2, bool),
