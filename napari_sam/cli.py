@@ -17,7 +17,7 @@ from napari_sam import __version__
 from napari_sam.allocator import keep_freed_memory
 from napari_sam.cli_evaluation import add_evaluate
 from napari_sam.cli_options import add_model
-from napari_sam.cli_segmenting import add_edges, add_sizes, add_store
+from napari_sam.cli_segmenting import add_edges, add_scheduler, add_sizes, add_store
 from napari_sam.cli_tiles import add_encode, add_info, add_verify
 from napari_sam.cli_training import add_train
 from napari_sam.errors import InputError
@@ -184,6 +184,7 @@ def _add_segment(commands: "argparse._SubParsersAction[_Parser]") -> None:
     how = parser.add_argument_group("with what, and where to")
     add_model(how)
     add_store(how)
+    add_scheduler(how)
     how.add_argument(
         "-o",
         "--output",
@@ -334,8 +335,8 @@ def _run_segment(options: argparse.Namespace) -> None:
     if options.boxes is not None:
         if options.point or options.box or options.everything:
             raise InputError("--boxes says what to segment: leave out the other prompts.")
-        if options.sizes is not None:
-            raise InputError("--sizes says what --everything looks for: leave it out.")
+        if options.sizes is not None or options.scheduler is not None:
+            raise InputError("--sizes and --scheduler are for --everything: leave them out.")
         boxes.run(
             options.image,
             options.boxes,
@@ -351,6 +352,7 @@ def _run_segment(options: argparse.Namespace) -> None:
         everything=options.everything,
         sizes=options.sizes,
         where=options.store,
+        scheduler=options.scheduler,
         model_name=options.model,
         folder=options.output,
     )

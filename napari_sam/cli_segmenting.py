@@ -87,6 +87,16 @@ def add_store(group: Any) -> None:
     )
 
 
+def add_scheduler(group: Any) -> None:
+    """Let a cluster do the work."""
+    group.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="with --everything: of a dask scheduler, whose workers look at the tiles; all must "
+        "reach image and store",
+    )
+
+
 def parse_sizes(text: str) -> "Sizes":
     """Read the sizes of objects.
 

@@ -34,6 +34,7 @@ def run(
     everything: bool,
     sizes: "Sizes | None",
     where: str | None,
+    scheduler: str | None,
     model_name: str,
     folder: Path,
 ) -> None:
@@ -54,6 +55,8 @@ def run(
         Of the objects, for everything; by default all.
     where : str or None
         Of the store of embeddings of a large image; by default beside the results.
+    scheduler : str or None
+        Address of a dask scheduler whose workers find everything.
     model_name : str
         Name of a known checkpoint, or path of a file of weights.
     folder : Path
@@ -70,10 +73,12 @@ def run(
     prompts = gather_prompts(points, boxes, everything)
     if sizes is not None and not everything:
         raise InputError("--sizes says what --everything looks for: give both, or neither.")
+    if scheduler is not None and not everything:
+        raise InputError("--scheduler is for --everything: give both, or neither.")
     scene = open_image(image)
     for prompt in prompts:
         check_prompt(prompt, scene.shape)
-    if is_small(scene) and where is None and sizes is None:
+    if is_small(scene) and where is sizes is scheduler is None:
         _segment_whole(read_whole(image, scene), prompts, image, model_name, folder)
         return
     segment_scene.run(
@@ -82,6 +87,7 @@ def run(
         prompts,
         sizes=segment_scene.Sizes() if sizes is None else sizes,
         where=where,
+        scheduler=scheduler,
         model_name=model_name,
         folder=folder,
     )

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from napari_sam.errors import InputError
 from napari_sam.files.outputs import check_output_folder
 from napari_sam.files.zarr_images import is_zarr
 from napari_sam.loading import check_model
+from napari_sam.scene import open_scene
 from napari_sam.segment.everything import (
     segment_everything,
     write_labels,
@@ -28,6 +30,7 @@ from napari_sam.segment.objects import SegmentedObject
 from napari_sam.segment.prompted import as_found, prompt_scene
 from napari_sam.segment.prompts import Prompt
 from napari_sam.segment.segmenter import Segmenter
+from napari_sam.tiles.cluster import connect
 from napari_sam.tiles.geometry import TileGeometry
 from napari_sam.tiles.reopening import load_like, open_like
 from napari_sam.tiles.store import EmbeddingStore, Failure, ModelInfo, SceneInfo, StoreUnusable
@@ -62,6 +65,7 @@ def run(
     *,
     sizes: Sizes,
     where: str | None,
+    scheduler: str | None,
     model_name: str,
     folder: Path,
 ) -> None:
@@ -79,6 +83,8 @@ def run(
         Of the objects, for everything.
     where : str or None
         Of the store of embeddings; by default beside the results.
+    scheduler : str or None
+        Address of a dask scheduler whose workers find everything.
     model_name : str
         As `loading.load` takes it.
     folder : Path
@@ -94,6 +100,14 @@ def run(
     check_output_folder(folder)
     sizes_in_pixels((sizes.smallest, sizes.largest), sizes.unit, scene.pixel_size)  # or refuses
     check_model(model_name, "auto", "auto")
+    if scheduler is not None:
+        with connect(scheduler):  # refused here, before anything is written
+            pass
+        # Workers may run in another folder.
+        image = image if "://" in image else str(Path(image).absolute())
+        folder = folder.absolute()
+        scene = open_scene(image)
+        where = where if where is None or "://" in where else str(Path(where).absolute())
     prepared = prepare(image, scene, where, model_name, folder)
     scene, store, sam = prepared.scene, prepared.store, prepared.sam
     start = time.perf_counter()
@@ -102,7 +116,7 @@ def run(
     if prompts:
         objects, kinds = _prompted(scene, store, sam, prompts)
     else:
-        objects, failed = _everything(scene, store, sam, sizes)
+        objects, failed = _everything(prepared, sizes, scheduler)
     seconds = time.perf_counter() - start
     rows, cols = scene.shape
     listed = _rows(objects, kinds)
@@ -264,18 +278,23 @@ def _prompted(
 
 
 def _everything(
-    scene: Scene, store: EmbeddingStore, sam: Sam, sizes: Sizes
+    prepared: Prepared, sizes: Sizes, scheduler: str | None
 ) -> tuple[FoundObjects, tuple[Failure, ...]]:
-    with stopping() as should_stop, progress_bar("tiles") as show:
+    with (
+        nullcontext() if scheduler is None else connect(scheduler) as client,
+        stopping() as should_stop,
+        progress_bar("tiles") as show,
+    ):
         result = segment_everything(
-            scene,
-            store,
-            sam,
+            prepared.scene,
+            prepared.store,
+            prepared.sam,
             sizes=(sizes.smallest, sizes.largest),
             unit=sizes.unit,
             retry_failed=True,
             on_progress=lambda progress: show(progress.settled, progress.total),
             should_stop=should_stop,
+            client=client,
         )
     if result.left:
         raise KeyboardInterrupt(

@@ -161,7 +161,7 @@ def test_tiles_that_failed_are_told_and_done_by_the_next_call(
         (["--everything", "--sizes", "8um,60um"], "how large its pixels are"),
         (["--everything", "--sizes", "60,8"], "not MIN,MAX in one unit"),
         (["--everything", "--store", "cells.tif"], "cells.tif"),
-        (["--boxes", "b.csv", "--sizes", "8,60"], "--everything looks for"),
+        (["--boxes", "b.csv", "--sizes", "8,60"], "are for --everything"),
         (["--point", "100,3", "--store", "s"], "outside the image"),
     ],
 )

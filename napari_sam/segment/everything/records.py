@@ -125,6 +125,13 @@ class RawRecords:
             records._place.put(key, settings.to_json())
         return records
 
+    def __repr__(self) -> str:
+        return f"RawRecords({self._place.name!r})"
+
+    def has(self, tile: TileId) -> bool:
+        """Tell whether a tile's candidates are there."""
+        return self._place.fetch(f"{self._folder}/{_name(tile)}") is not None
+
     def done(self) -> set[TileId]:
         """Return the tiles whose candidates are there."""
         return {_tile(name) for name in self._names() if _is_tile(name)}

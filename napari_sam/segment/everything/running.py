@@ -13,6 +13,7 @@ import numpy as np
 from napari_sam.errors import InputError, first_line
 from napari_sam.tiles.embeddings import Embeddings
 from napari_sam.tiles.geometry import TileId
+from napari_sam.tiles.pipeline import EncodingProgress
 from napari_sam.tiles.roi import Roi, check_roi, tiles_in
 from napari_sam.tiles.store import EmbeddingStore, Failure, State, StoreUnusable
 from napari_sam.tiles.store_errors import TileEmpty
@@ -27,6 +28,8 @@ from .records import RawRecords, Settings
 from .thresholds import raw_thresholds
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from napari_sam.scene import Scene
     from src_model import Sam
 
@@ -49,8 +52,8 @@ class EverythingProgress:
         Tiles of this run that were clicked through, that were given up.
     total : int
         Tiles of this run.
-    candidates : int
-        Raw candidates that were found in them.
+    candidates : int or None
+        Raw candidates that were found in them; None where a cluster's workers know.
     seconds_left : float or None
         About; None before two tiles are settled.
     """
@@ -58,7 +61,7 @@ class EverythingProgress:
     done: int
     failed: int
     total: int
-    candidates: int
+    candidates: int | None
     seconds_left: float | None
 
     @property
@@ -84,7 +87,8 @@ class EverythingResult:
     left : int
         Tiles not settled, because it was asked to stop.
     seconds, clicking_seconds : float
-        How long it took; of these, how long for reading tiles, the network, and its masks.
+        How long it took; of these, how long for reading tiles, the network, and its masks (with a
+        cluster, until all of its tiles were there).
     """
 
     everything: Everything
@@ -108,6 +112,7 @@ def segment_everything(
     retry_failed: bool = False,
     on_progress: Callable[[EverythingProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    client: Client | None = None,
 ) -> EverythingResult:
     """Find all objects of a scene of any size.
 
@@ -137,6 +142,9 @@ def segment_everything(
         Called with an `EverythingProgress` for every tile that is settled.
     should_stop : callable, optional
         Asked before every tile.
+    client : Client, optional
+        Of dask.distributed: its workers click through the tiles, each with a copy of `sam`, and
+        write to the store themselves, as `encode` lets them; the objects are the same.
 
     Returns
     -------
@@ -149,7 +157,8 @@ def segment_everything(
     StoreUnusable
         If the store can no longer be written.
     InputError
-        If sizes, levels or region of interest do not go with the scene.
+        If sizes, levels or region of interest do not go with the scene; if the cluster cannot reach
+        scene or store, or is gone.
     """
     began = time.monotonic()
     embeddings = Embeddings(store, sam, scene)
@@ -159,18 +168,32 @@ def segment_everything(
     known = records.done()
     if not retry_failed:
         known |= {failure.tile for failure in records.failures()}
-    run = _Run(embeddings, records, [tile for tile in wanted if tile not in known])
-    run.go(on_progress, should_stop)
+    tiles = [tile for tile in wanted if tile not in known]
+    if client is None:
+        run = TileRun(embeddings, records, tiles)
+        run.go(on_progress, should_stop)
+        done, left, clicking = run.done, run.left, run.clicking_seconds
+    else:
+        from .on_cluster import click_on_cluster
+
+        def told(now: EncodingProgress) -> None:
+            if on_progress is not None:
+                on_progress(
+                    EverythingProgress(now.done, now.failed, now.total, None, now.seconds_left)
+                )
+
+        summary = click_on_cluster(scene, store, sam, records, tiles, client, told, should_stop)
+        done, left, clicking = summary.done, summary.left, summary.seconds
     everything = Everything(store, records, wanted)
     chosen = set(wanted)
     return EverythingResult(
         everything=everything,
         objects=everything.filter(thresholds),
         failed=tuple(failure for failure in records.failures() if failure.tile in chosen),
-        done=run.done,
-        left=run.total - run.done - run.failed,
+        done=done,
+        left=left,
         seconds=time.monotonic() - began,
-        clicking_seconds=run.clicking_seconds,
+        clicking_seconds=clicking,
     )
 
 
@@ -237,14 +260,30 @@ def _tiles(store: EmbeddingStore, grid: Grid, roi: Roi | None) -> list[TileId]:
     ]
 
 
-class _Run:
-    """Tiles that wait, and what became of the others."""
+class TileRun:
+    """Tiles that wait, and what became of the others; used once.
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+        Of the store; they encode what is missing.
+    records : RawRecords
+        Where candidates go.
+    tiles : list of TileId
+        Those to do, in this order.
+    """
 
     def __init__(self, embeddings: Embeddings, records: RawRecords, tiles: list[TileId]) -> None:
         self._embeddings, self._records = embeddings, records
         self._queue, self._tries = deque(tiles), dict.fromkeys(tiles, 0)
-        self.total, self.done, self.failed, self._candidates = len(tiles), 0, 0, 0
+        self.total, self.done, self._candidates = len(tiles), 0, 0
+        self.failed: list[Failure] = []
         self.clicking_seconds = 0.0
+
+    @property
+    def left(self) -> int:
+        """Tiles that are not settled."""
+        return self.total - self.done - len(self.failed)
 
     def go(
         self,
@@ -259,15 +298,14 @@ class _Run:
                 continue
             settled_at.append(time.monotonic())
             if on_progress is not None:
-                left = self.total - self.done - self.failed
                 pace = (settled_at[-1] - settled_at[0]) / (len(settled_at) - 1)
                 on_progress(
                     EverythingProgress(
                         self.done,
-                        self.failed,
+                        len(self.failed),
                         self.total,
                         self._candidates,
-                        left * pace if len(settled_at) > 2 else None,
+                        self.left * pace if len(settled_at) > 2 else None,
                     )
                 )
 
@@ -282,8 +320,9 @@ class _Run:
             if self._tries[tile] < _TRIES:
                 self._queue.append(tile)
                 return False
-            self._records.fail(Failure(tile, first_line(error), self._tries[tile]))
-            self.failed += 1
+            failure = Failure(tile, first_line(error), self._tries[tile])
+            self._records.fail(failure)
+            self.failed.append(failure)
             return True
         self._records.write(tile, found)
         self.done += 1
