@@ -152,8 +152,10 @@ def _beside(picture: Picture) -> Path | None:
 def _of_the_user(picture: Picture) -> Path:
     given = os.environ.get("NAPARI_SAM_DATA")
     data = Path(given).expanduser() if given else platformdirs.user_data_path("napari-sam", False)
-    pixels = fingerprint(picture.open())
-    return data / f"{short_name(picture.name)}-{pixels[:16]}"
+    pixels = fingerprint(picture.open())[:16]
+    # A layer may have had another name.
+    known = sorted(data.glob(f"*-{pixels}"))
+    return known[0] if known else data / f"{short_name(picture.name)}-{pixels}"
 
 
 def _cannot_make(folder: Path, error: OSError) -> str:

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
-__all__ = ["axes_of", "scene_position", "world_position"]
+__all__ = ["axes_of", "axes_shown", "layer_position", "scene_position", "world_position"]
 
 _WORDS = {"time": "T", "depth": "Z", "channel": "C", "row": "Y", "column": "X", "col": "X"}
 
 
-def axes_of(layer: Image | Labels) -> str | None:
+def axes_of(layer: Image | Labels, labels_only: bool = False) -> str | None:
     """Return what the axes of a layer's pixels are.
 
     Parameters
@@ -24,6 +25,8 @@ def axes_of(layer: Image | Labels) -> str | None:
         Its axis labels count if all are understood: ``t``, ``z``, ``c``, ``y``, ``x`` or words such
         as ``time``. Else the last two are rows and columns, one before them is depth, and one
         before that time.
+    labels_only : bool
+        None if the labels do not tell.
 
     Returns
     -------
@@ -37,11 +40,32 @@ def axes_of(layer: Image | Labels) -> str | None:
     told = set(letters) <= set("TZCYX") and len(set(letters)) == len(letters)
     if told and {"Y", "X"} <= set(letters):
         return "".join(letters) + samples
-    return "TZYX"[-layer.ndim :] + samples if layer.ndim <= 4 else None
+    if labels_only or layer.ndim > 4:
+        return None
+    return "TZYX"[-layer.ndim :] + samples
+
+
+def axes_shown(layer: Image | Labels, axes: str | None = None) -> str:
+    """Return a letter for each axis of a layer that has a slider or is displayed.
+
+    Parameters
+    ----------
+    layer : Image or Labels
+        Whose axes.
+    axes : str, optional
+        Of the scene that it shows all of, or one channel of: its file may know more than the layer.
+        An axis of channels that the layer lacks is left out.
+    """
+    for known in (axes, axes_of(layer)):
+        letters = (known or "").replace("S", "")
+        for candidate in (letters, letters.replace("C", "")):
+            if len(candidate) == layer.ndim:
+                return candidate
+    return "?" * (layer.ndim - 2) + "YX"
 
 
 def scene_position(
-    layer: Image | Labels, world: Sequence[float], units: Sequence[Any] | None = None
+    layer: Image | Labels, world: ArrayLike, units: Sequence[Any] | None = None
 ) -> tuple[float, float]:
     """Return where in a scene a position of the world is.
 
@@ -49,7 +73,7 @@ def scene_position(
     ----------
     layer : Image
         That shows the scene, with any scale, translation, rotation, shear and affine transform.
-    world : sequence of float
+    world : array-like
         Such as the position of a mouse event. Of a world with more axes than the layer, the last
         ones count, as everywhere in napari.
     units : sequence of pint.Unit, optional
@@ -60,13 +84,8 @@ def scene_position(
     row, col : float
         Pixels of level 0, whose centres lie at integers. It may be outside of the scene.
     """
-    position = np.asarray(world, float)
-    factors = _factors(layer, units)
-    if factors is not None:
-        position = position.copy()
-        position[-layer.ndim :] *= factors[-len(position) :]
-    data = layer.world_to_data(position)
-    rows, cols = rows_and_cols(layer)
+    data = layer_position(layer, world, units)
+    rows, cols = _rows_and_cols(layer)
     return float(data[rows]), float(data[cols])
 
 
@@ -74,7 +93,7 @@ def world_position(
     layer: Image | Labels,
     row: float,
     col: float,
-    point: Sequence[float] | None = None,
+    point: ArrayLike | None = None,
     units: Sequence[Any] | None = None,
 ) -> tuple[float, ...]:
     """Return where in the world a position of a scene is.
@@ -85,7 +104,7 @@ def world_position(
         That shows the scene.
     row, col : float
         Pixels of level 0.
-    point : sequence of float, optional
+    point : array-like, optional
         A position of the world in the plane that is meant, such as `viewer.dims.point`; by default
         the first plane.
     units : sequence of pint.Unit, optional
@@ -100,22 +119,28 @@ def world_position(
     data = np.zeros(layer.ndim)
     front: tuple[float, ...] = ()
     if point is not None:
-        given = np.asarray(point, float).copy()
-        front = tuple(given[: max(0, len(given) - layer.ndim)])
-        if factors is not None:
-            given[-layer.ndim :] *= factors[-len(given) :]
-        data = np.array(layer.world_to_data(given), float)
-    rows, cols = rows_and_cols(layer)
+        given = np.asarray(point, float)
+        front = tuple(map(float, given[: max(0, len(given) - layer.ndim)]))
+        data = layer_position(layer, given, units)
+    rows, cols = _rows_and_cols(layer)
     data[rows], data[cols] = row, col
     world = np.asarray(layer.data_to_world(data), float)
-    return front + tuple(world if factors is None else world / factors)
+    return front + tuple(map(float, world if factors is None else world / factors))
 
 
-def rows_and_cols(layer: Image | Labels) -> tuple[int, int]:
-    """Return which axes of a layer are rows and columns."""
-    axes = axes_of(layer)
-    if axes is None:
-        return layer.ndim - 2, layer.ndim - 1
+def layer_position(
+    layer: Image | Labels, world: ArrayLike, units: Sequence[Any] | None = None
+) -> np.ndarray:
+    """Return where in a layer's data, along all its axes, a position of the world is."""
+    position, factors = np.asarray(world, float), _factors(layer, units)
+    if factors is not None:
+        position = position.copy()
+        position[-layer.ndim :] *= factors[-len(position) :]
+    return np.array(layer.world_to_data(position), float)
+
+
+def _rows_and_cols(layer: Image | Labels) -> tuple[int, int]:
+    axes = axes_shown(layer)
     return axes.index("Y"), axes.index("X")
 
 

@@ -1,0 +1,112 @@
+"""What an image layer shows, described so that it can be opened as a scene."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam.errors import InputError
+from napari_sam.live.file_content import Content, content_of
+from napari_sam.live.picture import Picture
+from napari_sam.scene import PixelSize
+
+from .pointer import axes_of, axes_shown, layer_position
+
+if TYPE_CHECKING:
+    from napari.components import Dims
+    from napari.layers import Image
+
+__all__ = ["picture_of", "plane_of"]
+
+
+def picture_of(layer: Image, channels: int | str | Sequence[int | str] | None = None) -> Picture:
+    """Describe what an image layer shows.
+
+    Nothing is computed of lazy arrays, but for a sample where the layer comes from a file: if it
+    shows that unchanged, the file is worked on, with all that it says of itself. This may take a
+    moment, and may be done in any thread.
+
+    Parameters
+    ----------
+    layer : Image
+        Grey or colour, with any number of resolutions. Axes before rows and columns are depth and
+        time, or what the layer's axis labels say (``c`` for channels).
+    channels : int, str, or sequence of these, optional
+        One or three of several; by default those that were chosen before, or the first ones.
+
+    Raises
+    ------
+    InputError
+        If it has more than four axes and no labels that say what they are.
+    """
+    levels: list[Any] = list(layer.data) if layer.multiscale else [layer.data]
+    told, axes = axes_of(layer, labels_only=True), axes_of(layer)
+    size, path = _pixel_size(layer), _file(layer)
+    content = None if path is None else content_of(path, levels[0], told, axes)
+    if content is not None and _is_as_shown(content, layer):
+        chosen = content.channel if channels is None else channels
+        return Picture(path, content.axes, chosen, size, layer.name, path)
+    if axes is None:
+        raise InputError(
+            f"The layer {layer.name!r} has {layer.ndim} axes, which nothing explains: give it axis "
+            f"labels of t, c, z, y and x."
+        )
+    image = levels[0] if len(levels) == 1 else tuple(levels)
+    return Picture(image, axes, channels, size, layer.name)
+
+
+def plane_of(layer: Image, dims: Dims, axes: str | None = None) -> tuple[int, int]:
+    """Return (t, z) of the plane that a viewer shows of a layer.
+
+    Parameters
+    ----------
+    layer : Image
+        Shown in the viewer.
+    dims : Dims
+        Of the viewer.
+    axes : str, optional
+        Of the scene, where it is open: its file may say more than the layer does.
+    """
+    shown = axes_shown(layer, axes)
+    position = np.round(layer_position(layer, dims.point, dims.units))
+    last = np.array(layer.data.shape[: layer.ndim]) - 1
+    index = np.clip(position, 0, last).astype(int)
+    t, z = (int(index[shown.index(axis)]) if axis in shown else 0 for axis in "TZ")
+    return t, z
+
+
+def _file(layer: Image) -> Path | None:
+    """Return the file or folder on this machine that a layer was read from."""
+    given = layer.source.path
+    if not given or "://" in str(given):
+        return None
+    path = Path(given).absolute()
+    return path if path.exists() else None
+
+
+def _is_as_shown(content: Content, layer: Image) -> bool:
+    """Tell whether rows and columns of a file are where the pointer expects them."""
+    samples = "S" if layer.rgb else ""
+    axes = content.axes if content.channel is None else content.axes.replace("C", "")
+    if ("S" in axes) != bool(samples):
+        return False  # samples of colour behind a slider
+    told = axes_of(layer, labels_only=True)
+    return axes == told if told is not None else axes.removesuffix("S").endswith("YX")
+
+
+def _pixel_size(layer: Image) -> PixelSize | None:
+    """Return what the layer's transform makes of a pixel, if its units are lengths."""
+    axes = axes_shown(layer)
+    unit = layer.units[axes.index("Y")]
+    if unit != layer.units[axes.index("X")] or not unit.is_compatible_with("meter"):
+        return None
+    origin = np.array(layer.data_to_world(np.zeros(layer.ndim)))
+    sides = []
+    for axis in "YX":
+        step = np.zeros(layer.ndim)
+        step[axes.index(axis)] = 1.0
+        sides.append(float(np.linalg.norm(np.array(layer.data_to_world(step)) - origin)))
+    return PixelSize(sides[0], sides[1], str(unit)) if min(sides) > 0 else None
