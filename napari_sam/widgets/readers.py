@@ -1,0 +1,233 @@
+"""What napari opens and saves itself: sessions, and stores of embeddings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam.errors import InputError
+from napari_sam.scene import Scene, open_scene
+from napari_sam.session import Session
+from napari_sam.sessions.folder import read_head
+from napari_sam.sessions.subject import scene_from_json
+from napari_sam.tiles.places import ROOT
+from napari_sam.tiles.regions import Region
+from napari_sam.tiles.reopening import choices
+from napari_sam.tiles.store import EmbeddingStore
+from napari_sam.tiles.subjects import SceneInfo
+
+from .lazy import Lazy
+from .opening import image_layers
+
+if TYPE_CHECKING:
+    from napari.types import LayerData
+
+    from napari_sam.tiles.geometry import TileGeometry
+
+__all__ = ["get_reader", "write_session"]
+
+_ENDING, _HEAD = ".napari-sam", "session.json"
+
+_LARGE = 4096
+"""Rows or columns of labels from which coarser levels of them are shown."""
+
+_MAP = 1024
+"""Rows or columns that a map of tiles has at most."""
+
+_STATES = {0: "missing", 1: "done", 2: "empty", 3: "failed"}
+_COLOURS = {0: "transparent", 1: "#2ca02c60", 2: "#7f7f7f60", 3: "#d62728a0", None: "transparent"}
+
+
+def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None:
+    """Return what reads a session or a store of embeddings; None for anything else.
+
+    Parameters
+    ----------
+    path : str
+        A session's folder, the ``session.json`` in it, or the folder ``IMAGE.napari-sam`` that the
+        session lies in: image and objects are read. Or the folder of a store: the image, and
+        a map of the tiles at each level.
+
+    Returns
+    -------
+    callable or None
+        Takes the path and returns layers.
+    """
+    if not isinstance(path, str):
+        return None
+    if _sessions(Path(path)):
+        return _read_sessions
+    return _read_store if _is_store(Path(path)) else None
+
+
+def write_session(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Save labels as a session of an image, so that they can be corrected by prompts.
+
+    Parameters
+    ----------
+    path : str
+        The image's with ``.napari-sam`` behind it: ``cells.tif.napari-sam`` beside ``cells.tif``.
+    data : array or sequence of arrays
+        Labels of the image's rows and columns; of several levels the first counts.
+    meta : dict
+        Of the layer, whose name becomes the class of the objects.
+
+    Raises
+    ------
+    InputError
+        If there is no image of this name, it has other rows and columns, or it has a session.
+    """
+    folder = Path(path)
+    image = folder.with_name(folder.name.removesuffix(_ENDING))
+    if not image.exists():
+        raise InputError(
+            f"There is no {image} that these could be the objects of: save them beside the image "
+            f"and under its name, such as cells.tif{_ENDING} for cells.tif."
+        )
+    labels = data[0] if meta.get("multiscale") else data
+    with Session.create(folder / "session", open_scene(image)) as session:
+        session.import_labels(labels, class_name=meta.get("name"))
+    return [path]
+
+
+def _sessions(path: Path) -> list[Path]:
+    """Return the folders of the sessions at a path."""
+    if path.name == _HEAD and path.is_file():
+        return [path.parent]
+    if (path / _HEAD).is_file():
+        return [path]
+    if path.suffix != _ENDING or not path.is_dir():
+        return []
+    return sorted(found.parent for found in path.glob(f"session*/{_HEAD}"))
+
+
+def _is_store(path: Path) -> bool:
+    if not (path / ROOT).is_file():
+        return False
+    try:
+        EmbeddingStore.open(path)
+    except InputError:
+        return False  # any other Zarr
+    return True
+
+
+def _read_sessions(path: str) -> list[LayerData]:
+    layers: list[LayerData] = []
+    for folder in _sessions(Path(path)):
+        was = scene_from_json(read_head(folder)["scene"])
+        image = _image_of(folder, was)
+        scene = open_scene(image, **choices(was))
+        # Closed at once, so that the plugin can go on with it; what was read can be looked at.
+        with Session.open(folder, scene) as session:
+            rows = session.table()
+        if not layers:
+            layers += image_layers(image)
+        layers.append(_objects(session, scene, layers[0], rows))
+    return layers
+
+
+def _objects(
+    session: Session, scene: Scene, image: LayerData, rows: list[dict[str, Any]]
+) -> LayerData:
+    """Show all objects of a session, in the plane of the image where each lies."""
+    data, options = image[0], image[1]
+    first = data[0] if options["multiscale"] else data
+    axes = "".join(options["axis_labels"]).upper()
+    front = first.shape[: len(axes) - 2]
+    largest = max(scene.shape)
+    count = 1 if largest <= _LARGE else max(1, (largest // _MAP).bit_length())
+    levels = [
+        Lazy(
+            (*front, *level.shape),
+            np.dtype(np.uint32),
+            partial(_painted, session, number, axes[:-2]),
+        )
+        for number, level in enumerate(scene.levels[:count])
+    ]
+    several = len(levels) > 1
+    features = {
+        "index": [row["id"] for row in rows],
+        "class": [row["class"] or "" for row in rows],
+        "area_px": [row["area_px"] for row in rows],
+    }
+    shown = {
+        "name": f"objects of {options['name']} (as saved)",
+        "multiscale": several,
+        "axis_labels": options["axis_labels"],
+        "features": features,
+    }
+    return levels if several else levels[0], shown, "labels"
+
+
+def _painted(session: Session, level: int, front: str, parts: tuple[slice, ...]) -> np.ndarray:
+    """Paint a window of the labels of all planes."""
+    rows, cols = parts[-2:]
+    region = Region(rows.start, cols.start, rows.stop, cols.stop)
+    block = np.empty([part.stop - part.start for part in parts], np.uint32)
+    for place in np.ndindex(block.shape[:-2]):
+        plane = dict(
+            zip(front, (p.start + n for p, n in zip(parts, place, strict=False)), strict=True)
+        )
+        block[place] = session.labels(region, level, (plane.get("T", 0), plane.get("Z", 0)))
+    return block
+
+
+def _read_store(path: str) -> list[LayerData]:
+    store = EmbeddingStore.open(path)
+    image = _found(Path(path), store.scene)
+    layers = [] if image is None else image_layers(image)
+    for level in store.levels:
+        options = {
+            "name": f"tiles at level {level} of {Path(path).name}",
+            "visible": level == store.levels[0],
+            "colormap": _COLOURS,
+            "features": {"index": list(_STATES), "state": list(_STATES.values())},
+        }
+        data, placed = _tile_map(store.geometry, level, store.states(level))
+        layers.append((data, options | placed, "labels"))
+    return layers
+
+
+def _tile_map(
+    geometry: TileGeometry, level: int, states: np.ndarray
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Draw the cores of the tiles, coarsely, and say where that lies in level 0."""
+    shape = geometry.level_shape(level)
+    step = 1 << max(0, (max(shape) - 1).bit_length() - _MAP.bit_length() + 1)
+    rows = [geometry.owner(level, row, 0).row for row in range(0, shape[0], step)]
+    cols = [geometry.owner(level, 0, col).col for col in range(0, shape[1], step)]
+    side = step << level
+    return states[np.ix_(rows, cols)], {"scale": (side, side), "translate": ((side - 1) / 2,) * 2}
+
+
+def _image_of(folder: Path, scene: SceneInfo) -> Path:
+    """Find the image of a session.
+
+    Raises
+    ------
+    InputError
+        If it is not there.
+    """
+    if image := _found(folder, scene):
+        return image
+    raise InputError(
+        f"The image of the session {folder}, {scene.name}, is not there: put it back, or open the "
+        f"image and then Plugins > Segment Anything > Segment, which finds its session."
+    )
+
+
+def _found(folder: Path, scene: SceneInfo) -> Path | None:
+    """Return where the image of a session or store is: beside it, or where it was."""
+    places: Sequence[Path] = [
+        parent.with_name(parent.name.removesuffix(_ENDING))
+        for parent in (folder.absolute(), folder.absolute().parent)
+        if parent.suffix == _ENDING
+    ]
+    name = Path(scene.name)
+    places = [*places, name, folder.absolute().parent / name.name]
+    return next((place for place in places if place.name and os.path.exists(place)), None)
