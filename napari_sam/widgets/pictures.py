@@ -80,7 +80,8 @@ def plane_of(layer: Image, dims: Dims, axes: str | None = None) -> tuple[int, in
 
 def _file(layer: Image) -> Path | None:
     """Return the file or folder on this machine that a layer was read from."""
-    given = layer.source.path
+    # Layers read from a session are those of its image, whatever folder was opened.
+    given = layer.metadata.get("image_path") or layer.source.path
     if not given or "://" in str(given):
         return None
     path = Path(given).absolute()

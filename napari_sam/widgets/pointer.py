@@ -11,7 +11,14 @@ from numpy.typing import ArrayLike
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
-__all__ = ["axes_of", "axes_shown", "layer_position", "scene_position", "world_position"]
+__all__ = [
+    "axes_of",
+    "axes_shown",
+    "layer_position",
+    "rows_and_cols",
+    "scene_position",
+    "world_position",
+]
 
 _WORDS = {"time": "T", "depth": "Z", "channel": "C", "row": "Y", "column": "X", "col": "X"}
 
@@ -85,7 +92,7 @@ def scene_position(
         Pixels of level 0, whose centres lie at integers. It may be outside of the scene.
     """
     data = layer_position(layer, world, units)
-    rows, cols = _rows_and_cols(layer)
+    rows, cols = rows_and_cols(layer)
     return float(data[rows]), float(data[cols])
 
 
@@ -122,7 +129,7 @@ def world_position(
         given = np.asarray(point, float)
         front = tuple(map(float, given[: max(0, len(given) - layer.ndim)]))
         data = layer_position(layer, given, units)
-    rows, cols = _rows_and_cols(layer)
+    rows, cols = rows_and_cols(layer)
     data[rows], data[cols] = row, col
     world = np.asarray(layer.data_to_world(data), float)
     return front + tuple(map(float, world if factors is None else world / factors))
@@ -139,7 +146,8 @@ def layer_position(
     return np.array(layer.world_to_data(position), float)
 
 
-def _rows_and_cols(layer: Image | Labels) -> tuple[int, int]:
+def rows_and_cols(layer: Image | Labels) -> tuple[int, int]:
+    """Return which axes of a layer are rows and columns."""
     axes = axes_shown(layer)
     return axes.index("Y"), axes.index("X")
 
