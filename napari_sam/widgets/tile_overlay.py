@@ -1,0 +1,121 @@
+"""A thin layer over an image that shows which of its tiles are encoded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+
+from napari_sam.live.embedder import RUNNING, Embedder
+from napari_sam.live.tile_picture import EDGE, picture_shape, tile_picture
+from napari_sam.tiles.store import State
+
+from .frame import placed_like
+from .highlight import add_quietly
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image
+
+__all__ = ["COLOURS", "TileOverlay"]
+
+COLOURS: dict[str, tuple[int, tuple[float, float, float], float, float]] = {
+    "encoded": (State.DONE, (0.25, 0.80, 0.45), 0.0, 0.55),
+    "in hand": (RUNNING, (1.00, 0.75, 0.15), 0.25, 0.95),
+    "failed": (State.FAILED, (0.95, 0.30, 0.25), 0.30, 0.95),
+    "empty": (State.EMPTY, (0.60, 0.60, 0.60), 0.15, 0.35),
+}
+"""What a tile's state is called, its value, colour, and opacity inside and at the border. The
+colours stand out from dark and from bright images, and differ in brightness too."""
+
+
+class TileOverlay:
+    """The layer: made when it is shown, drawn anew when states or the level in view change.
+
+    It shows the level that suits the zoom. Its size depends neither on the scene's nor on the
+    number of tiles.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where.
+    """
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self._viewer = viewer
+        self._layer: Labels | None = None
+        self._image: Image | None = None
+        self._drawn: tuple[object, int, bytes] | None = None
+
+    @property
+    def layer(self) -> Labels | None:
+        """The layer, if it is there."""
+        there = self._layer is not None and self._layer in self._viewer.layers
+        return self._layer if there else None
+
+    @property
+    def removed(self) -> bool:
+        """Whether somebody else took the layer away."""
+        return self._layer is not None and self._layer not in self._viewer.layers
+
+    def show(self, image: Image, embedder: Embedder) -> None:
+        """Draw what there is of an image's tiles now.
+
+        Raises
+        ------
+        InputError
+            If a flat layer cannot lie over the image.
+        """
+        store, level = embedder.store, embedder.level_in_view()
+        states = embedder.states(level)
+        drawn = store, level, states.tobytes()
+        layer = self.layer
+        if layer is None or image is not self._image:
+            self.hide()
+            layer = self._make(image, store.geometry.shape, picture_shape(store.geometry))
+        else:
+            self._follow(layer, image)
+        if drawn != self._drawn:
+            layer.data = tile_picture(store.geometry, level, states)
+            self._drawn = drawn
+        if self.layer is None:
+            add_quietly(self._viewer, layer)
+
+    def hide(self) -> None:
+        """Take the layer away."""
+        layer = self.layer
+        self._layer = self._drawn = None
+        if layer is not None:
+            self._viewer.layers.remove(layer)
+
+    def _make(self, image: Image, scene: tuple[int, int], shape: tuple[int, int]) -> Labels:
+        scale = np.array(scene) / shape
+        self._image = image
+        self._layer = Labels(
+            np.zeros(shape, np.uint8),
+            name=f"tiles of {image.name}",
+            scale=scale,
+            translate=scale / 2 - 0.5,  # pixel centres lie at integers in both
+            colormap=_colormap(),
+            opacity=1.0,
+            blending="translucent_no_depth",
+            **placed_like(self._viewer, image),
+        )
+        self._layer.editable = False
+        return self._layer
+
+    def _follow(self, layer: Labels, image: Image) -> None:
+        """Go where the image has gone."""
+        affine = placed_like(self._viewer, image)["affine"]
+        if not np.allclose(layer.affine.affine_matrix, affine):
+            layer.affine = affine
+
+
+def _colormap() -> DirectLabelColormap:
+    colours: dict[int | None, tuple[float, ...]] = {None: (0.0, 0.0, 0.0, 0.0)}
+    for value, colour, inside, border in COLOURS.values():
+        colours[value + 1] = (*colour, inside)
+        colours[(value + 1) | EDGE] = (*colour, border)
+    return DirectLabelColormap(color_dict=colours)
