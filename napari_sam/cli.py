@@ -20,6 +20,7 @@ from napari_sam.cli_options import add_model
 from napari_sam.cli_segmenting import add_edges, add_scheduler, add_sizes, add_store
 from napari_sam.cli_tiles import add_encode, add_info, add_verify
 from napari_sam.cli_training import add_train
+from napari_sam.cli_viewer import add_demo, add_open
 from napari_sam.errors import InputError
 from napari_sam.segment.prompts import Box, Point
 
@@ -28,19 +29,21 @@ Find objects in images with Segment Anything: point at one, draw a box around it
 or let it find everything.
 
 commands:
+  open      open an image in napari, ready to click
   segment   outline objects in an image
   edges     find edges in an image of any size
   train     teach a model from images whose objects are outlined
   evaluate  measure a model on images whose objects are known
   encode    prepare a large image, tile by tile, so that prompts are answered at once
   info      tell what has been prepared;  verify: read all of it, mend what is damaged
-  demo      see it work on a bundled picture
+  demo      see it work on a bundled picture, in napari or without
   models    list the models: sizes, licences, what is on disk
 """
 
 _OVERVIEW_EXAMPLES = """\
 examples:
   napari-sam demo
+  napari-sam open cells.png
   napari-sam segment cells.png --point 120,85 -o results
   napari-sam segment cells.png --everything -o results
 
@@ -85,12 +88,6 @@ picture, it gets labels as OME-Zarr and a table as parquet.
 percentile, all channels alike. A fourth channel is left out.
 """
 
-_DEMO = """\
-Segment a bundled microscopy picture with the bundled model: one click, one box,
-everything; then everything, and an object where tiles meet, in a mosaic of it that is
-looked at in tiles. Nothing is downloaded.
-"""
-
 _MODELS = """\
 List the models that --model knows by name, their sizes and licences, and what is
 on this disk already.
@@ -133,7 +130,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_segment(commands)
     add_edges(commands)
-    _add_demo(commands)
+    add_demo(commands)
+    add_open(commands)
     add_train(commands)
     add_evaluate(commands)
     for add in (add_encode, add_info, add_verify):
@@ -192,19 +190,6 @@ def _add_segment(commands: "argparse._SubParsersAction[_Parser]") -> None:
         type=Path,
         required=True,
         help="folder for the results; created if absent, earlier results are replaced",
-    )
-
-
-def _add_demo(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    parser = commands.add_parser("demo", description=_DEMO)
-    parser.set_defaults(run=_run_demo)
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FOLDER",
-        type=Path,
-        default=Path("napari-sam-demo"),
-        help="folder for the pictures (default: %(default)s)",
     )
 
 
@@ -356,12 +341,6 @@ def _run_segment(options: argparse.Namespace) -> None:
         model_name=options.model,
         folder=options.output,
     )
-
-
-def _run_demo(options: argparse.Namespace) -> None:
-    from napari_sam.commands import demo
-
-    demo.run(options.output)
 
 
 def _run_models(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""`napari-sam demo`: one click, one box, everything, on a picture that comes with the package.
+"""`napari-sam demo`: napari with a sample, or one click, one box, everything without a window.
 
 Then everything in a mosaic of it, in tiles: demo_mosaic.py.
 """
@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_sam.commands.demo_mosaic import segment_mosaic
 from napari_sam.commands.running import count, progress_bar
+from napari_sam.commands.windows import why_no_windows
 from napari_sam.files.images import read_image, to_rgb_uint8
 from napari_sam.files.outputs import check_output_folder, write_results
 from napari_sam.loading import load
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from src_model import Sam
 
 MODEL = "vit_nano"
+
+FOLDER = Path("napari-sam-demo")
+"""Where pictures go if nobody says."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,40 @@ def load_sample() -> Sample:
     return Sample(facts["title"], image, Point(*facts["click"]), Box(*facts["box"]))
 
 
-def run(folder: Path) -> None:
+def run(folder: Path | None, headless: bool) -> None:
+    """Show the sample in napari, or segment it without a window.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        For pictures, which are wanted instead of a window.
+    headless : bool
+        Draw pictures even without a folder.
+
+    Raises
+    ------
+    InputError
+        If nothing can be written there.
+    """
+    if folder is None and not headless:
+        why_not = why_no_windows()
+        if why_not is None:
+            show()
+            return
+        print(f"Pictures instead of napari: {why_not}")
+    draw(FOLDER if folder is None else folder)
+
+
+def show() -> None:
+    """Open napari with the sample, and wait until its window is closed."""
+    from napari_sam.widgets import launch
+
+    print("Opening napari (`napari-sam demo --headless` draws pictures instead).")
+    launch.show_sample("nuclei", MODEL)
+    launch.wait()
+
+
+def draw(folder: Path) -> None:
     """Load the small model, segment the sample and a mosaic of it, and say where the pictures are.
 
     Parameters

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from napari_sam.tiles.geometry import TileGeometry
 
-__all__ = ["get_reader", "write_session"]
+__all__ = ["get_reader", "holds_session", "write_session"]
 
 _ENDING, _HEAD = ".napari-sam", "session.json"
 
@@ -60,9 +60,14 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None
     """
     if not isinstance(path, str):
         return None
-    if _sessions(Path(path)):
+    if holds_session(path):
         return _read_sessions
     return _read_store if _is_store(Path(path)) else None
+
+
+def holds_session(path: str) -> bool:
+    """Tell whether a path is that of a session, or of the folder of an image's sessions."""
+    return bool(_sessions(Path(path)))
 
 
 def write_session(path: str, data: Any, meta: dict[str, Any]) -> list[str]:

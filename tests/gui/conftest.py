@@ -50,7 +50,7 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep napari's settings and the plugin's data of the tests out of the user's folders."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NAPARI_CONFIG", str(tmp_path_factory.mktemp("napari") / "settings.yaml"))
-        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        patch.setenv("NAPARI_SAM_DATA", str(tmp_path_factory.mktemp("data")))
         yield
 
 

@@ -56,13 +56,18 @@ def what_is_missing() -> str | None:
     A process of its own tries: Qt ends the one that it finds no display in.
     """
     tried = subprocess.run(
-        [sys.executable, "-c", _PROBE], capture_output=True, text=True, errors="replace"
+        [sys.executable, "-c", _PROBE],
+        check=False,
+        capture_output=True,
+        text=True,
+        errors="replace",
     )
     if tried.returncode == 0:
         return None
-    said = [line for line in tried.stderr.splitlines() if line.strip()] or ["no reason was told"]
-    ended = tried.returncode < 0  # by Qt, which says first what is wrong; a traceback says it last
+    said = [line.strip() for line in tried.stderr.splitlines() if line.strip()]
+    # A traceback says last what is wrong. Qt, when it ends a process, says it first.
+    reason = (said or ["no reason was told"])[0 if tried.returncode < 0 else -1]
     return (
-        f"No viewer can be opened here ({said[0 if ended else -1].strip()[:200]}): install the [gui] extra and, on "
-        f"Debian or Ubuntu, apt-get install {PACKAGES}"
+        f"No viewer can be opened here ({reason[:200]}): install the [gui] extra and, on Debian or "
+        f"Ubuntu, apt-get install {PACKAGES}"
     )
