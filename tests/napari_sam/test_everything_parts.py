@@ -15,7 +15,7 @@ from napari_sam.errors import InputError
 from napari_sam.scene import PixelSize
 from napari_sam.segment.everything.candidates import AllCandidates, gather
 from napari_sam.segment.everything.clicking import RawThresholds, click_tile, cut_sides
-from napari_sam.segment.everything.filtering import Thresholds, choose, rank, suppress
+from napari_sam.segment.everything.filtering import Thresholds, choose, rank, suppress, too_small
 from napari_sam.segment.everything.grid import Grid, GridLevel, plan_grid, sizes_in_pixels
 from napari_sam.segment.everything.joining import best_of_each_other, join
 from napari_sam.segment.everything.overlaps import Pairs, measure_pairs
@@ -246,7 +246,8 @@ def select(parts: dict[TileId, RawCandidates], **changes: Any) -> list[tuple[int
         ]
 
     thresholds = Thresholds(**{"predicted_iou": 0.5, "stability": 0.5, "overlap": 0.7, **changes})
-    return choose(known, measure_pairs(known), rank(known, grid), thresholds, area, overlaps)
+    pairs, blurred = measure_pairs(known), too_small(known, grid)
+    return choose(known, pairs, rank(known, grid), blurred, thresholds, area, overlaps)
 
 
 def bar(col0: int, col1: int, cut: int, iou: float = 0.9, rows: int = 8, row: int = 10) -> Any:
@@ -280,6 +281,13 @@ def test_a_whole_object_of_a_coarser_level_stands_for_its_pieces() -> None:
     assert select(parts) == [(2,)]
     assert select(parts, predicted_iou=0.8) == [(0, 1)]
     assert select(parts, largest=15.0) == []
+
+
+def test_small_objects_belong_to_fine_levels() -> None:
+    # Level 1 is made for objects from 8 pixels of level 0 on, four of its own.
+    small, thin = bar(3, 6, 0, rows=3, row=5), bar(10, 25, 0, rows=1, row=5)
+    assert select({COARSE: RawCandidates.of([small, thin])}) == [(1,)]
+    assert select({LEFT: RawCandidates.of([small, thin])}) == [(0,), (1,)]
 
 
 def test_of_duplicates_the_best_stays() -> None:

@@ -14,7 +14,7 @@ from napari_sam.tiles.geometry import TileId
 from napari_sam.tiles.store import EmbeddingStore, Failure, StoreUnusable, TileDamaged
 
 from .candidates import AllCandidates, gather
-from .filtering import Group, Thresholds, choose, rank
+from .filtering import Group, Thresholds, choose, rank, too_small
 from .found import FoundObjects
 from .joining import open_sides
 from .overlaps import LEAST_OVERLAP, Pairs, common_area, measure_pairs
@@ -65,6 +65,7 @@ class Everything:
         self._candidates = gather(store.geometry, known, found, self._read)
         self._about = sums.digest()
         self._ranks = rank(self._candidates, records.settings.grid)
+        self._blurred = too_small(self._candidates, records.settings.grid)
         self._pairs: Pairs | None = None
 
     @classmethod
@@ -145,6 +146,7 @@ class Everything:
             self._candidates,
             self.pairs,
             self._ranks,
+            self._blurred,
             thresholds,
             self._joined_area,
             self._overlaps_of,

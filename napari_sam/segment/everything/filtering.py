@@ -1,6 +1,7 @@
 """From raw candidates to objects: thresholds, duplicates, pieces; arithmetic on arrays only.
 
-1. Candidates below a threshold, and whole ones of another size, are left out.
+1. Candidates below a threshold, and whole ones of another size, are left out; so are those of a
+   coarse level that are shorter than what it is made for: a finer one sees them whole, and better.
 2. Of duplicates the best stays: of one tile, or both whole. Whole ones come before those that a
    window cuts, those of a level made for their size before others, then the score decides, then
    the finer level and the place in the scene.
@@ -26,7 +27,7 @@ from .grid import Grid
 from .joining import best_of_each_other, join
 from .overlaps import LEAST_EVIDENCE, LEAST_OVERLAP, Pairs
 
-__all__ = ["Group", "Thresholds", "choose", "rank", "suppress"]
+__all__ = ["Group", "Thresholds", "choose", "rank", "suppress", "too_small"]
 
 Group = tuple[int, ...]
 """The candidates of one object."""
@@ -86,6 +87,7 @@ def choose(
     candidates: AllCandidates,
     pairs: Pairs,
     ranks: np.ndarray,
+    blurred: np.ndarray,
     thresholds: Thresholds,
     joined_area: Callable[[Group], int],
     overlaps_of: Callable[[list[Group], np.ndarray], list[tuple[int, int, float]]],
@@ -98,6 +100,8 @@ def choose(
         All of them.
     ranks : (n,) ndarray
         As `rank` gives them.
+    blurred : (n,) bool ndarray
+        As `too_small` gives them.
     thresholds : Thresholds
         What is asked for.
     joined_area : callable
@@ -113,6 +117,7 @@ def choose(
     """
     good = candidates.predicted_ious >= np.float32(thresholds.predicted_iou)
     good &= candidates.stabilities >= np.float32(thresholds.stability)
+    good &= ~blurred
     low, high = _areas(thresholds)
     cut = candidates.cuts > 0
     # A piece may be smaller than its object, not larger.
@@ -208,6 +213,19 @@ def rank(candidates: AllCandidates, grid: Grid) -> np.ndarray:
     ranks = np.empty(len(order), np.int64)
     ranks[order] = np.arange(len(order))
     return ranks
+
+
+def too_small(candidates: AllCandidates, grid: Grid) -> np.ndarray:
+    """Tell which whole candidates of coarser levels are shorter than what these are made for.
+
+    The finer level sees what is twice as long whole. If it does not find an object, a coarse
+    level's click says little: there it is a few pixels, and its mask moves with the tiles.
+    """
+    lengths = (candidates.boxes[:, 2:] - candidates.boxes[:, :2]).max(1)
+    found = np.zeros(len(candidates), bool)
+    for level in grid.levels[1:]:
+        found |= (candidates.levels == level.level) & (lengths < level.low)
+    return found & (candidates.cuts == 0)
 
 
 def _represented(
