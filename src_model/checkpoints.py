@@ -16,7 +16,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from .downloading import fetch, is_whole
+from .downloading import OnBytes, fetch, is_whole
 from .errors import CheckpointError
 from .variant_from_weights import find_variant
 from .weight_files import (
@@ -280,7 +280,9 @@ def list_checkpoints() -> list[CheckpointStatus]:
     return rows
 
 
-def download(name: str, progress: bool = True, timeout: float = 30.0) -> Path:
+def download(
+    name: str, progress: bool = True, timeout: float = 30.0, on_bytes: OnBytes | None = None
+) -> Path:
     """Return the path of a checkpoint's verified file, downloading it if missing or spoilt.
 
     An interrupted download goes on where it stopped. Processes that want the same file at the same
@@ -294,6 +296,9 @@ def download(name: str, progress: bool = True, timeout: float = 30.0) -> Path:
         Whether to draw a progress bar.
     timeout : float
         Seconds the server may stay silent before the download is given up.
+    on_bytes : callable, optional
+        Called for every piece that arrives with the bytes that are there, and those of the whole
+        file or None. What it raises ends the download; the next one goes on from there.
 
     Returns
     -------
@@ -333,7 +338,7 @@ def download(name: str, progress: bool = True, timeout: float = 30.0) -> Path:
         )
     mirror = os.environ.get("NAPARI_SAM_MIRROR")
     url = f"{mirror.rstrip('/')}/{checkpoint.file_name}" if mirror else checkpoint.url
-    fetch(url, path, checkpoint.hash, checkpoint.size, timeout, progress)
+    fetch(url, path, checkpoint.hash, checkpoint.size, timeout, progress, on_bytes)
     return path
 
 

@@ -8,17 +8,27 @@ of the right hash.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from .errors import CheckpointError
+
+OnBytes = Callable[[int, int | None], object]
+"""Told of the bytes that are there and of how many the file has, where known."""
 
 CHUNK_BYTES = 1 << 16
 TRIES = 5
 
 
 def fetch(
-    url: str, path: Path, known_hash: str, size: int | None, timeout: float, progress: bool
+    url: str,
+    path: Path,
+    known_hash: str,
+    size: int | None,
+    timeout: float,
+    progress: bool,
+    on_bytes: OnBytes | None = None,
 ) -> None:
     """Download `url` to `path`, checking size and hash; leave nothing half-done under that name.
 
@@ -39,6 +49,9 @@ def fetch(
         Seconds the server may stay silent, while connecting or in the middle of the file.
     progress : bool
         Whether to draw a progress bar on the terminal.
+    on_bytes : callable, optional
+        Called for every piece that arrives. What it raises ends the download, whose beginning is
+        kept.
 
     Raises
     ------
@@ -50,7 +63,7 @@ def fetch(
     import pooch
 
     part = path.with_name(path.name + ".part")
-    downloader = _Resuming(part, path.name, size, timeout, progress)
+    downloader = _Resuming(part, path.name, size, timeout, progress, on_bytes)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(path.with_name(path.name + ".lock")):
@@ -118,13 +131,20 @@ class _Resuming:
     """A pooch downloader that keeps what it has in `part` and asks the server for the rest."""
 
     def __init__(
-        self, part: Path, name: str, size: int | None, timeout: float, progress: bool
+        self,
+        part: Path,
+        name: str,
+        size: int | None,
+        timeout: float,
+        progress: bool,
+        on_bytes: OnBytes | None,
     ) -> None:
         self.part = part
         self.name = name
         self.size = size
         self.timeout = timeout
         self.progress = progress
+        self.on_bytes = on_bytes
         self.resumed = False
 
     def __call__(
@@ -205,10 +225,14 @@ class _Resuming:
             unit_scale=True,
             disable=not self.progress,
         )
+        have = start
         with bar, open(self.part, "ab" if start else "wb") as file:
             for chunk in response.iter_content(CHUNK_BYTES):
                 file.write(chunk)
                 bar.update(len(chunk))
+                have += len(chunk)
+                if self.on_bytes is not None:
+                    self.on_bytes(have, total or self.size)
 
 
 def _content_range(response: Any) -> tuple[int | None, int | None]:

@@ -116,6 +116,27 @@ def test_progress_bar_names_the_file(cache, serve, capsys):
     assert "100%" in shown
 
 
+def test_who_is_told_of_bytes_may_end_it_and_the_next_download_goes_on(cache, serve):
+    class Enough(Exception):
+        pass
+
+    told = []
+
+    def tell(have, total):
+        told.append((have, total))
+        if have >= 100_000:
+            raise Enough
+
+    server = serve()
+    with pytest.raises(Enough):
+        download("vit_b_lm", progress=False, on_bytes=tell)
+    assert {total for _, total in told} == {len(BODY)}
+    kept = (cache / (FILE + ".part")).stat().st_size
+    assert kept == told[-1][0] < len(BODY)
+    assert fetch().read_bytes() == BODY
+    assert server.requests[-1].range == f"bytes={kept}-"
+
+
 def test_list_says_what_is_on_disk(cache, serve):
     cache.mkdir()
     (cache / (FILE + ".part")).write_bytes(BODY[:1000])
