@@ -1,28 +1,51 @@
 """`napari-sam models`: what there is, what it costs, what is here."""
 
+from dataclasses import dataclass
 from functools import cache
 
 import torch
 
 from src_model import build_sam
-from src_model.checkpoints import cache_directory, list_checkpoints
+from src_model.checkpoints import CheckpointStatus, cache_directory, list_checkpoints
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """What a person wants to know of a model.
+
+    Parameters
+    ----------
+    name : str
+        By which it is chosen.
+    size : str
+        Of its file; with ~ where it is only estimated.
+    whereabouts : str
+        Whether it is bundled, on disk, in part or not.
+    description, licence : str
+        As in `src_model.checkpoints.Checkpoint`.
+    here : bool
+        Whether it can be used without downloading.
+    """
+
+    name: str
+    size: str
+    whereabouts: str
+    description: str
+    licence: str
+    here: bool
+
+
+def model_rows() -> list[ModelRow]:
+    """Return all known models; no file is opened."""
+    return [_row(status) for status in list_checkpoints()]
 
 
 def run() -> None:
     """Print a table of all known checkpoints."""
     rows = [("NAME", "SIZE", "ON DISK", "WHAT IT IS", "LICENCE")]
-    for status in list_checkpoints():
-        checkpoint = status.checkpoint
-        size = status.bytes_on_disk or checkpoint.size
-        rows.append(
-            (
-                checkpoint.name,
-                readable_size(size) if size else f"~{readable_size(_expected(checkpoint.variant))}",
-                _whereabouts(checkpoint.url is None, status.bytes_on_disk, status.bytes_partial),
-                checkpoint.description,
-                checkpoint.licence,
-            )
-        )
+    rows += [
+        (row.name, row.size, row.whereabouts, row.description, row.licence) for row in model_rows()
+    ]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
@@ -41,6 +64,19 @@ def readable_size(size: float) -> str:
     ('375 MB', '2.6 GB')
     """
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def _row(status: CheckpointStatus) -> ModelRow:
+    checkpoint = status.checkpoint
+    size = status.bytes_on_disk or checkpoint.size
+    return ModelRow(
+        checkpoint.name,
+        readable_size(size) if size else f"~{readable_size(_expected(checkpoint.variant))}",
+        _whereabouts(checkpoint.url is None, status.bytes_on_disk, status.bytes_partial),
+        checkpoint.description,
+        checkpoint.licence,
+        status.bytes_on_disk > 0,
+    )
 
 
 def _whereabouts(bundled: bool, on_disk: int, partial: int) -> str:
