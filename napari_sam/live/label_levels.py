@@ -192,7 +192,7 @@ class LabelArray:
         whole = np.repeat(whole, len(_numbers(at.get("C", 0))), axis=2)
         order = [axis for axis in "TZCYX" if axis in "TZC" or isinstance(at[axis], range)]
         kept = [axis for axis in order if isinstance(at.get(axis, 0), range)]
-        whole = whole.reshape([len(at[axis]) for axis in kept])  # type: ignore[arg-type]
+        whole = whole.reshape([len(_numbers(at[axis])) for axis in kept])
         wanted = [axis for axis in self._axes if axis in kept]
         return whole.transpose([kept.index(axis) for axis in wanted])
 

@@ -20,8 +20,8 @@ _HUES = 4096
 _GOLDEN = np.uint64(round((5**0.5 - 1) / 2 * 2**64))
 """By how much of a turn, of 2**64, the hue of an id differs from that of the one before."""
 
-_ALL = 65_535
-"""Of textures with 16 bits."""
+_ALL = 65_534
+"""The highest slot: napari draws more with floats."""
 
 _LISTED = 1 << 24
 """Above this id an object has its default colour: labels from elsewhere may have huge ones."""
