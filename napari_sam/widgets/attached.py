@@ -1,91 +1,432 @@
-"""What belongs to one viewer: the image that is worked on, its layers, and how they are spoken to."""
+"""What belongs to one viewer: the image that is worked on, and how it is spoken to."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Signal
+from napari.layers import Image
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 
+from napari_sam.errors import InputError
+from napari_sam.live.workplace import Workplace
 from napari_sam.tiles.regions import Region
 
-from .jobs import Job
+from . import scripting
+from .actions import Keys
+from .camera import move_camera, visible_region
+from .clicks import Clicks
+from .intent import Intent
+from .jobs import Job, run_job
+from .offers import Offers
+from .opened import Opened
+from .pictures import picture_of, plane_of
+from .pointer import scene_position
+from .window import main_window, unwrapped
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image, Labels
+    from napari.layers import Labels
 
     from napari_sam.live.embedder import Embedder
-    from napari_sam.live.workplace import Workplace
     from napari_sam.segment.everything import FoundObjects
     from napari_sam.segment.objects import Candidate
 
-__all__ = ["Attachment", "attach"]
+    from .prompt_layers import PromptLayers
+
+__all__ = ["DEFAULT_MODEL", "Attachment", "attach"]
+
+DEFAULT_MODEL = "vit_nano"
 
 _NAME = "napari-sam"
 
+Work = Callable[[Callable[[object], None], Callable[[], bool]], Any]
+
 
 class Attachment(QObject):
-    """The image that is worked on in a viewer, and all that shows it; made by `attach`."""
+    """The image that is worked on in a viewer, and all that shows it; made by `attach`.
+
+    Attributes
+    ----------
+    intent : Intent
+        What a person means to do next.
+    offers : Offers
+        The candidates for what was prompted.
+    """
 
     workplace_changed = Signal(object)
-    """The `Workplace` that is open now, or None."""
+    """The `Workplace` that is open now, or None; also when its model or plane is another."""
     session_changed = Signal(object)
     """A `SessionEvent`, in the thread of the windows."""
     said = Signal(str, str)
     """"info", "warning" or "error", and a sentence."""
+    busy_changed = Signal(bool)
+    """Whether an image, a plane or a model is just being opened."""
 
-    viewer: napari.Viewer
-    workplace: Workplace | None
-    image_layer: Image | None
-    objects_layer: Labels | None
-    embedder: Embedder | None
+    def __init__(self, viewer: napari.Viewer) -> None:
+        window = main_window(viewer)
+        super().__init__(window)
+        self.setObjectName(_NAME)
+        # What Qt keeps is not seen by Python's collector of cycles: a window would never go.
+        self._viewer = weakref.ref(viewer)
+        self.intent, self.offers = Intent(self), Offers(self)
+        self.problem: str | None = None
+        self._opened: Opened | None = None
+        self._job: Job | None = None
+        self._retiring: list[Job] = []
+        self._closed = False
+        self._clicks, self._keys = Clicks(self), Keys(self)
+        window.installEventFilter(self)
+
+    @property
+    def viewer(self) -> napari.Viewer:
+        """Whose window it goes with."""
+        viewer = self._viewer()
+        assert viewer is not None, "the viewer is gone"
+        return viewer
+
+    @property
+    def workplace(self) -> Workplace | None:
+        """What is open."""
+        return None if self._opened is None else self._opened.workplace
+
+    @property
+    def image_layer(self) -> Image | None:
+        """The layer of the image that is worked on."""
+        return None if self._opened is None else self._opened.layer
+
+    @property
+    def objects_layer(self) -> Labels | None:
+        """The layer of its objects."""
+        return None if self._opened is None else self._opened.objects.layer
+
+    @property
+    def layers(self) -> PromptLayers | None:
+        """The layers of its prompts."""
+        return None if self._opened is None else self._opened.layers
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """What encodes it in the background."""
+        return None if self._opened is None else self._opened.embedder
+
+    @property
+    def busy(self) -> bool:
+        """Whether an image, a plane or a model is just being opened."""
+        return self._job is not None
+
+    # Opening and leaving
 
     def use(self, layer: Image | None = None, model: str | None = None) -> Job:
-        """Open the workplace of an image layer, by default the active one."""
-        raise NotImplementedError
+        """Open the workplace of an image layer, or let another model answer.
+
+        Parameters
+        ----------
+        layer : Image, optional
+            By default the active layer, or the only image that there is.
+        model : str, optional
+            As `napari_sam.loading.load` takes it; by default the one used last.
+
+        Returns
+        -------
+        Job
+            `ready` waits for it.
+
+        Raises
+        ------
+        InputError
+            If there is no such layer, its pixels cannot be segmented, or another image is just
+            being opened.
+        """
+        layer = self._image() if layer is None else unwrapped(layer)
+        self._check_free()
+        opened = self._opened
+        if model is not None:
+            name = model
+        else:
+            name = DEFAULT_MODEL if opened is None else opened.workplace.model_name
+        if opened is not None and layer is opened.layer:
+            workplace = opened.workplace
+            return self._change(f"loading {name}", lambda: workplace.use_model(name))
+        return self._open(layer, name)
 
     def ready(self, timeout: float | None = None) -> Workplace:
-        """Wait until the workplace is open, running the event loop; for scripts."""
-        raise NotImplementedError
+        """Wait until the image is open, running the event loop; for scripts.
 
-    def prompt(self, **prompts: Any) -> list[Candidate]:
-        """Ask, and return the candidates; for scripts."""
-        raise NotImplementedError
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds.
 
-    def choose(self, choice: int) -> Candidate:
-        """Choose one of the candidates, counted from 0; for scripts."""
-        raise NotImplementedError
+        Raises
+        ------
+        InputError
+            If it cannot be opened, or is not open by then.
+        """
+        return scripting.ready(self, timeout)
 
-    def accept(self, **options: Any) -> int:
-        """Make the chosen candidate an object, and return its id; for scripts."""
-        raise NotImplementedError
+    def here(self) -> bool:
+        """Tell whether what is shown is the plane that is worked on; say so if it is not."""
+        opened = self._opened
+        if opened is None:
+            return False
+        if self._job is None and opened.plane_shown == opened.workplace.session.plane:
+            return True
+        self.say("What is shown is still being opened.")
+        return False
 
-    def everything(self, **options: Any) -> FoundObjects:
-        """Find everything in the image; for scripts."""
-        raise NotImplementedError
-
-    def say(self, sentence: str, level: str = "info") -> None:
-        """Tell the person: in the status line; a warning or an error as a notification too."""
-        raise NotImplementedError
-
-    def to_scene(self, world: Sequence[float]) -> tuple[float, float]:
-        """Return (row, col) of the scene at a position in the world."""
-        raise NotImplementedError
-
-    def viewport(self) -> Region:
-        """Return what is visible of the scene, in pixels of level 0."""
-        raise NotImplementedError
-
-    def show(self, region: Region) -> None:
-        """Move the camera to a part of the scene."""
-        raise NotImplementedError
+    def accept_when_there(self, numbers: Sequence[int]) -> None:
+        """Make the chosen candidates of objects objects: at once, or when they come."""
+        if self._opened is not None:
+            self._opened.accept(numbers)
 
     def close(self) -> None:
         """Stop all threads, close the session, and remove the layers that were made, no others."""
-        raise NotImplementedError
+        if self._closed:
+            return
+        self._closed = True
+        if self._job is not None:
+            self._job.abandon()
+        self._leave("closing the image")
+        self.offers.close()
+        self._clicks.close()
+        self._keys.close()
+        main_window(self.viewer).removeEventFilter(self)
+        self.setObjectName("")  # it is not found any more
+        for job in self._retiring:
+            job.wait(10)
+            job.abandon()
+
+    # Speaking, and places
+
+    def say(self, sentence: str, level: str = "info") -> None:
+        """Tell the person something.
+
+        Parameters
+        ----------
+        sentence : str
+            What, and what to do about it.
+        level : {"info", "warning", "error"}
+            The first is for the status line; of the others there is a notification too.
+        """
+        if self._closed:
+            return
+        self.said.emit(level, sentence)
+        self.viewer.status = sentence
+        if level == "warning":
+            show_warning(sentence)
+        elif level == "error":
+            show_error(sentence)
+
+    def to_scene(self, world: Sequence[float]) -> tuple[float, float]:
+        """Return (row, col) of the scene at a position in the viewer's world."""
+        assert self.image_layer is not None
+        return scene_position(self.image_layer, world, self.viewer.dims.units)
+
+    def viewport(self) -> Region:
+        """Return what is visible of the scene, in pixels of level 0; nothing if none is open."""
+        if self._opened is None:
+            return Region(0, 0, 0, 0)
+        shape = self._opened.workplace.scene.shape
+        return visible_region(self.viewer, self._opened.layer, shape)
+
+    def show(self, region: Region) -> None:
+        """Move the camera to a part of the scene."""
+        if self.image_layer is not None:
+            move_camera(self.viewer, self.image_layer, region)
+
+    # For scripts
+
+    def prompt(self, **prompts: Any) -> list[Candidate]:
+        """Ask for an object; return the candidates, the best first. See `scripting.prompt`."""
+        return scripting.prompt(self, **prompts)
+
+    def choose(self, choice: int) -> Candidate:
+        """Choose one of the candidates, counted from 0."""
+        return scripting.choose(self, choice)
+
+    def accept(self, **options: Any) -> int:
+        """Make the chosen candidate an object; return its id. See `Session.accept`."""
+        return scripting.accept(self, **options)
+
+    def everything(self, **options: Any) -> FoundObjects:
+        """Find everything in the image, or in a part of it. See `scripting.everything`."""
+        return scripting.everything(self, **options)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Go with the window, once it is sure that it closes."""
+        if event.type() == QEvent.Type.Close:
+            if event.spontaneous():  # the person may still be asked, and say no
+                QTimer.singleShot(0, self._close_if_hidden)
+            else:
+                self.close()
+        return False
+
+    def _close_if_hidden(self) -> None:
+        if not self._closed and not main_window(self.viewer).isVisible():
+            self.close()
+
+    def _image(self) -> Image:
+        """Return the image layer that is meant."""
+        active = self.viewer.layers.selection.active
+        if isinstance(active, Image):
+            return active
+        if self.image_layer is not None:
+            return self.image_layer
+        images = [layer for layer in self.viewer.layers if isinstance(layer, Image)]
+        if len(images) == 1:
+            return images[0]
+        if not images:
+            raise InputError("There is no image: open one first.")
+        raise InputError("There are several images: choose one of them in the list of layers.")
+
+    def _check_free(self) -> None:
+        if self._closed:
+            raise InputError("The window is closed.")
+        if self._job is not None:
+            raise InputError("Something is just being opened: wait until it is there.")
+
+    def _open(self, layer: Image, model: str) -> Job:
+        t, z = plane_of(layer, self.viewer.dims)
+        self._leave("closing the image before")
+
+        def work(report: Callable[[object], None], stop: Callable[[], bool]) -> Workplace | None:
+            for job in list(self._retiring):  # it may be the session of the same file
+                job.wait(60)
+            workplace = Workplace.open(picture_of(layer), model, t=t, z=z)
+            if stop():
+                workplace.close()
+                return None
+            return workplace
+
+        job = self._run(work, f"opening {layer.name}")
+        job.finished.connect(lambda workplace: self._enter(workplace, layer))
+        self.say(f"Opening {layer.name} ...")
+        return job
+
+    def _change(self, name: str, change: Callable[[], None]) -> Job:
+        """Change what is open, in a thread."""
+
+        def work(report: Callable[[object], None], stop: Callable[[], bool]) -> Workplace | None:
+            change()
+            return self.workplace
+
+        job = self._run(work, name)
+        job.finished.connect(self._changed)
+        return job
+
+    def _run(self, work: Work, name: str) -> Job:
+        job = self._job = run_job(self, work, name)
+        self.problem = None
+        # First of all connections: whoever is told of the end finds it over.
+        for ended in (job.finished, job.failed, job.stopped):
+            ended.connect(self._over)
+        job.failed.connect(self._failed)
+        self.busy_changed.emit(True)
+        return job
+
+    def _over(self, *_: object) -> None:
+        self._job = None
+        self.busy_changed.emit(False)
+
+    def _failed(self, sentence: str) -> None:
+        self.problem = sentence
+        self.say(sentence, "error")
+
+    def _enter(self, workplace: Workplace, layer: Image) -> None:
+        """Show a workplace that was opened."""
+        if layer not in self.viewer.layers:
+            self._retire("closing the image", workplace.close)
+            self._failed(f"{layer.name} was removed while it was opened.")
+            return
+        try:
+            opened = Opened(self, workplace, layer)
+        except InputError as error:
+            self._retire("closing the image", workplace.close)
+            self._failed(str(error))
+            return
+        opened.lost.connect(self._lost)
+        opened.slid.connect(self._slid)
+        opened.heard.connect(self.session_changed)
+        self._opened = opened
+        self.viewer.layers.selection.active = layer
+        self.workplace_changed.emit(workplace)
+        for note in workplace.notes:
+            self.said.emit("info", note)
+        self.say(f"{layer.name} is open: click on an object.")
+
+    def _changed(self, workplace: Workplace) -> None:
+        if self._opened is None:
+            return
+        self._opened.look()
+        self._opened.layers.redraw()
+        self.offers.ask(again=True)
+        self.workplace_changed.emit(workplace)
+        for note in workplace.notes:
+            self.said.emit("info", note)
+        if self._opened.plane_shown != workplace.session.plane:
+            self._slid(*self._opened.plane_shown)  # it was moved on meanwhile
+
+    def _slid(self, t: int, z: int) -> None:
+        if self._opened is not None and self._job is None:
+            workplace = self._opened.workplace
+            self._change(f"opening the plane t={t}, z={z}", lambda: workplace.go_to(t, z))
+
+    def _lost(self, sentence: str) -> None:
+        self._leave("closing the image")
+        self.say(sentence)
+
+    def _leave(self, why: str) -> None:
+        """Show nothing any more, and close what was open."""
+        opened, self._opened = self._opened, None
+        if opened is None:
+            return
+        embedder, workplace = opened.close(), opened.workplace
+
+        def close() -> None:
+            embedder.close()
+            workplace.close()
+
+        self.intent.set(object_id=None, picked=())
+        self._retire(why, close)
+        if not self._closed:
+            self.workplace_changed.emit(None)
+
+    def _retire(self, name: str, close: Callable[[], None]) -> None:
+        """Close something in a thread."""
+        job = run_job(self, lambda report, stop: close(), name)
+        self._retiring.append(job)
+
+        def over(*_: object) -> None:
+            self._retiring.remove(job)
+
+        job.finished.connect(over)
+        job.failed.connect(over)
+        job.failed.connect(lambda sentence: self.say(sentence, "error"))
 
 
 def attach(viewer: napari.Viewer) -> Attachment:
-    """Return the viewer's attachment; it is made if there is none."""
-    raise NotImplementedError
+    """Return what attaches this plugin to a viewer; it is made if there is none.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        With a window.
+
+    Examples
+    --------
+    ::
+
+        viewer = napari.Viewer()
+        viewer.open("nuclei.png")
+        sam = napari_sam.attach(viewer)
+        sam.use()
+        sam.ready()
+        sam.prompt(points=[[120, 340]])
+        sam.accept(class_name="nucleus")
+    """
+    viewer = unwrapped(viewer)
+    found = main_window(viewer).findChild(Attachment, _NAME)
+    return Attachment(viewer) if found is None else found

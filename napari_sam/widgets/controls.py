@@ -1,0 +1,120 @@
+"""Small parts that all widgets are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+__all__ = [
+    "Message",
+    "add_row",
+    "button",
+    "combo",
+    "in_a_row",
+    "labelled",
+    "scrolling",
+    "separator",
+]
+
+
+class Message(QLabel):
+    """The last thing that was said, below the controls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.setAccessibleName("message")
+
+    def tell(self, level: str, sentence: str) -> None:
+        """Show a sentence; a warning or an error is marked by a word, not by a colour alone."""
+        self.setText(sentence if level == "info" else f"<b>{level.capitalize()}:</b> {sentence}")
+
+
+def button(
+    text: str, tooltip: str, clicked: Callable[[], object] | None = None, checkable: bool = False
+) -> QPushButton:
+    """Make a button; `clicked` gets no arguments."""
+    made = QPushButton(text)
+    made.setToolTip(tooltip)
+    made.setCheckable(checkable)
+    if clicked is not None:
+        made.clicked.connect(lambda *_: clicked())
+    return made
+
+
+def combo(choices: Iterable[tuple[str, object]], tooltip: str) -> QComboBox:
+    """Make a list to choose from, of texts and what they stand for."""
+    made = QComboBox()
+    made.setToolTip(tooltip)
+    made.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    for text, meaning in choices:
+        made.addItem(text, meaning)
+    return made
+
+
+def in_a_row(*widgets: QWidget) -> QWidget:
+    """Put widgets beside each other."""
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return row
+
+
+def labelled(*rows: tuple[str, QWidget]) -> QWidget:
+    """Put widgets below each other, each with a label that leads to it."""
+    form = QWidget()
+    layout = QFormLayout(form)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    for text, widget in rows:
+        add_row(layout, text, widget)
+    return form
+
+
+def add_row(layout: QFormLayout, text: str, widget: QWidget) -> None:
+    """Add a widget and its label, which has the same tooltip."""
+    label = QLabel(text)
+    label.setBuddy(widget)
+    label.setToolTip(widget.toolTip())
+    layout.addRow(label, widget)
+
+
+def separator() -> QFrame:
+    """Make a thin line."""
+    line = QFrame()
+    line.setFrameShape(QFrame.Shape.HLine)
+    return line
+
+
+def scrolling(widget: QWidget, *parts: QWidget) -> None:
+    """Fill a widget with parts below each other, which can be scrolled where there is no room."""
+    inner = QWidget()
+    layout = QVBoxLayout(inner)
+    for part in parts:
+        layout.addWidget(part)
+    layout.addStretch(1)
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(inner)
+    outer = QVBoxLayout(widget)
+    outer.setContentsMargins(0, 0, 0, 0)
+    outer.addWidget(area)

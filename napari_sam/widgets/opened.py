@@ -1,0 +1,187 @@
+"""One image that is open in a viewer: its session, shown in layers and listened to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_sam.errors import InputError
+from napari_sam.live.embedder import Embedder
+from napari_sam.live.workplace import Workplace
+from napari_sam.session import SessionEvent
+
+from .camera import visible_region
+from .jobs import Mailbox
+from .objects_layer import ObjectsLayer
+from .pictures import plane_of
+from .prompt_layers import PromptLayers
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image
+
+    from .attached import Attachment
+
+__all__ = ["Opened"]
+
+_SLIDING = 150
+"""Milliseconds that a slider rests before the plane that it shows is opened."""
+
+_LOOKING = 100
+"""Milliseconds that the camera rests before what it shows is encoded first."""
+
+
+class Opened(QObject):
+    """Shows a workplace over its image layer until it is closed; the workplace stays open.
+
+    Raises
+    ------
+    InputError
+        If the layer cannot be drawn over; then nothing was made.
+    """
+
+    lost = Signal(str)
+    """The image layer is gone or shows something else; why, in a sentence."""
+    slid = Signal(int, int)
+    """(t, z) of another plane that is shown now."""
+    heard = Signal(object)
+    """A `SessionEvent`, in the thread of the windows."""
+
+    def __init__(self, attachment: Attachment, workplace: Workplace, layer: Image) -> None:
+        super().__init__(attachment)
+        self._attachment = attachment
+        self.workplace, self.layer = workplace, layer
+        self._to_accept: set[int] = set()
+        self._mailbox = Mailbox(self)
+        session, offers = workplace.session, attachment.offers
+        self.objects = ObjectsLayer(self.viewer, layer, session, attachment.say)
+        try:
+            self.layers = PromptLayers(self, attachment, layer, session)
+        except InputError:
+            self.objects.close()
+            raise
+        self.embedder = Embedder(workplace)
+        post = self._mailbox.post
+        self._unsubscribe = session.on_change(lambda event: post(lambda: self._hear(event)))
+        self._slider, self._looker = self._timer(_SLIDING), self._timer(_LOOKING)
+        self._slider.timeout.connect(self._slide)
+        self._looker.timeout.connect(self.look)
+        layer.events.data.connect(self._replaced)
+        self.viewer.layers.events.removed.connect(self._removed)
+        self.viewer.dims.events.current_step.connect(self._start_slider)
+        self.viewer.scene.camera.events.connect(self._start_looker)
+        offers.answered.connect(self._accept_if_wanted)
+        offers.problem.connect(self._not_found)
+        offers.begin(session, self.embedder.aside)
+        self.layers.redraw()
+        self.look()
+        self.embedder.start()
+
+    def close(self) -> Embedder:
+        """Remove the layers and listen no more; the embedder is returned, to be closed."""
+        self.layers.flush()
+        self._slider.stop()
+        self._looker.stop()
+        self._unsubscribe()
+        self._mailbox.close()
+        self.layer.events.data.disconnect(self._replaced)
+        self.viewer.layers.events.removed.disconnect(self._removed)
+        self.viewer.dims.events.current_step.disconnect(self._start_slider)
+        self.viewer.scene.camera.events.disconnect(self._start_looker)
+        offers = self._attachment.offers
+        offers.answered.disconnect(self._accept_if_wanted)
+        offers.problem.disconnect(self._not_found)
+        offers.end()
+        self.layers.close()
+        self.objects.close()
+        self.embedder.stop()
+        self.setParent(None)
+        return self.embedder
+
+    @property
+    def viewer(self) -> napari.Viewer:
+        """Where it is shown."""
+        return self._attachment.viewer
+
+    @property
+    def plane_shown(self) -> tuple[int, int]:
+        """(t, z) of the plane that the viewer shows."""
+        return plane_of(self.layer, self.viewer.dims, self.workplace.scene.axes)
+
+    def look(self) -> None:
+        """Have what is visible encoded first."""
+        shape = self.workplace.scene.shape
+        self.embedder.look_at(visible_region(self.viewer, self.layer, shape))
+
+    def accept(self, numbers: Iterable[int]) -> None:
+        """Make the chosen candidates of objects objects: at once, or when they come."""
+        offers = self._attachment.offers
+        for number in numbers:
+            if offers.is_fresh(number):
+                self._accept(number)
+            else:
+                self._to_accept.add(number)
+
+    def _accept(self, number: int) -> None:
+        attachment, session = self._attachment, self.workplace.session
+        intent, choice = attachment.intent, attachment.offers.choices.get(number, 0)
+        try:
+            session.accept(number, choice, intent.class_name or None, None, intent.overlap)
+        except InputError as error:
+            attachment.say(str(error), "warning")
+            return
+        left = [n for n, given in session.prompts.items() if given.plane == session.plane]
+        intent.set(object_id=left[0] if left else None)
+        attachment.say(f"Object {number} is kept.")
+
+    def _accept_if_wanted(self, number: int) -> None:
+        if number in self._to_accept:
+            self._to_accept.discard(number)
+            self._accept(number)
+
+    def _not_found(self, number: int, sentence: str) -> None:
+        self._to_accept.discard(number)
+        self._attachment.say(sentence, "warning")
+
+    def _hear(self, event: SessionEvent) -> None:
+        attachment = self._attachment
+        if event.kind == "problem":
+            attachment.say(event.text, "warning")
+        elif event.kind != "candidates":
+            attachment.offers.heard(event)
+            self._to_accept &= set(self.workplace.session.prompts)
+            self.layers.redraw()
+        self.objects.refresh(event)
+        self.heard.emit(event)
+
+    def _removed(self, event: Any) -> None:
+        if event.value is self.layer:
+            self.lost.emit(
+                f"{self.layer.name} was removed; its objects and prompts are kept in "
+                f"{self.workplace.folder}, and are there again when it is opened."
+            )
+
+    def _replaced(self, event: Any) -> None:
+        self.lost.emit(
+            f"{self.layer.name} shows other pixels now; the objects of the former ones are kept in "
+            f"{self.workplace.folder}. Press Start to segment the new ones."
+        )
+
+    def _slide(self) -> None:
+        plane = self.plane_shown
+        if plane != self.workplace.session.plane:
+            self.slid.emit(*plane)
+
+    def _start_slider(self) -> None:
+        self._slider.start()
+
+    def _start_looker(self) -> None:
+        self._looker.start()
+
+    def _timer(self, rest: int) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(rest)
+        return timer
