@@ -19,7 +19,7 @@ from napari_sam.tiles.store import EmbeddingStore, Failure, State
 
 from .embed_core import EmbedCore, Workable
 from .status import Doing, Status
-from .urgency import Wish, suited_level
+from .urgency import Wish, shown_level
 from .watch import RUNNING
 
 if TYPE_CHECKING:
@@ -143,12 +143,10 @@ class Embedder(EmbedCore):
         return self._watch.store
 
     def level_in_view(self) -> int:
-        """Return the stored level that suits what is looked at; the coarsest if nothing is."""
+        """Return the finest level of which not too many tiles are looked at."""
         store, view = self._watch.store, self._view
-        if view is None:
-            return max(store.levels)
-        suited = suited_level(store.geometry, view)
-        return min(store.levels, key=lambda level: abs(level - suited))
+        whole = Region(0, 0, *store.geometry.shape)
+        return shown_level(store.geometry, store.levels, whole if view is None else view)
 
     def states(self, level: int) -> np.ndarray:
         """Return what became of a level's tiles, as far as it was looked at last.

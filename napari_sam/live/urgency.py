@@ -18,7 +18,7 @@ from napari_sam.tiles.regions import Region
 from napari_sam.tiles.roi import Roi, tiles_in
 from napari_sam.tiles.store import State
 
-__all__ = ["Wish", "ordered", "suited_level", "view_levels"]
+__all__ = ["Wish", "ordered", "shown_level", "suited_level", "view_levels"]
 
 IN_VIEW = 48
 """Tiles of a level in view above which the level is too fine for what is looked at."""
@@ -80,6 +80,21 @@ def view_levels(geometry: TileGeometry, levels: Sequence[int], view: Region) -> 
     ]
     first = [suited] if suited in levels else coarser[:1]
     return [*first, *finer]
+
+
+def shown_level(geometry: TileGeometry, levels: Sequence[int], view: Region) -> int:
+    """Return the finest level of which not too many tiles are in view.
+
+    Examples
+    --------
+    >>> geometry = TileGeometry((16_384, 16_384))
+    >>> [shown_level(geometry, range(5), Region(0, 0, side, side)) for side in (300, 5000, 16_384)]
+    [0, 0, 2]
+    """
+    for level in levels:
+        if int(tiles_in(geometry, level, view).sum()) <= IN_VIEW:
+            return level
+    return max(levels)
 
 
 def ordered(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QListWidgetItem
+from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
 from napari_sam.commands.encode import size_said
 from napari_sam.errors import InputError
@@ -37,6 +37,9 @@ _OFTEN = 250
 
 _SELDOM = 20
 """So many looks lie between two at the disk, which may take long."""
+
+_ROWS = 6
+"""Of the list of those, the others are scrolled to."""
 
 _LISTED = 50
 """Tiles that failed and are listed."""
@@ -268,7 +271,8 @@ class EmbedWidget(EmbedControls):
             self.shown.setChecked(False)
             return
         try:
-            self._overlay.show(image, embedder)
+            level = self._overlay.show(image, embedder)
+            self.shown.setText(f"Tiles over the image, of level {level}")
         except InputError as error:
             self.shown.setChecked(False)
             self.attachment.say(str(error), "warning")
@@ -290,8 +294,11 @@ class EmbedWidget(EmbedControls):
         self._asking_disk = None
         if self._store is None:
             return
-        text = f"{self._store.place.name}: {size_said(found.size)}"
-        self.disk.setText(text + ("" if found.free is None else f", {size_said(found.free)} free"))
+        where = self._store.place.name
+        text = f"{where.rstrip('/').rsplit('/', 1)[-1]}: {size_said(found.size)}"
+        free = "" if found.free is None else f"; {size_said(found.free)} are free"
+        self.disk.setText(text + free)
+        self.disk.setToolTip(where)
         self.trouble.setVisible(bool(found.failures))
         self.failed.clear()
         for failure in found.failures[:_LISTED]:
@@ -302,10 +309,16 @@ class EmbedWidget(EmbedControls):
         more = len(found.failures) - _LISTED
         if more > 0:
             self.failed.addItem(QListWidgetItem(f"... and {more} more"))
+        rows = min(max(self.failed.count(), 2), _ROWS)
+        self.failed.setFixedHeight(rows * self.failed.sizeHintForRow(0) + 2 * _frame(self.failed))
 
     def _no_disk(self, sentence: str) -> None:
         self._asking_disk = None
         self.disk.setText(sentence)
+
+
+def _frame(widget: QListWidget) -> int:
+    return widget.frameWidth() + widget.contentsMargins().top()
 
 
 def _level_said(geometry: TileGeometry, level: int) -> str:

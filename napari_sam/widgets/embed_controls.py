@@ -8,8 +8,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
+    QGridLayout,
     QGroupBox,
-    QHBoxLayout,
     QLabel,
     QListWidget,
     QProgressBar,
@@ -62,9 +62,9 @@ class EmbedControls(QWidget):
         self.failed.setToolTip("Double-click to go there")
         self.failed.setWordWrap(True)
         self.again = button("Try again", "Encode the tiles again that failed")
-        self.shown = QCheckBox("Show tiles over the image")
+        self.shown = QCheckBox("Tiles over the image")
         self.shown.setChecked(True)
-        self.shown.setToolTip("Those of the level that suits the zoom")
+        self.shown.setToolTip("Those of the finest level of which not too many are in view")
         self.region = RegionChoice(attachment)
         self.region.setToolTip("Tiles that share area with it are encoded")
         self.levels = combo(
@@ -127,14 +127,16 @@ def _group(title: str, *widgets: QWidget) -> QGroupBox:
 def _legend(side: int) -> QWidget:
     """Say what the colours of tiles mean."""
     legend = QWidget()
-    row = QHBoxLayout(legend)
-    row.setContentsMargins(0, 0, 0, 0)
-    for name, (_, colour, _, _) in COLOURS.items():
+    grid = QGridLayout(legend)
+    grid.setContentsMargins(0, 0, 0, 0)
+    for number, (name, (_, colour, _, _)) in enumerate(COLOURS.items()):
         pixels = QPixmap(side, side)
         pixels.fill(QColor.fromRgbF(*colour))
         icon = QLabel()
         icon.setPixmap(pixels)
-        row.addWidget(icon)
-        row.addWidget(QLabel(name))
-    row.addStretch(1)
+        row, col = divmod(number, 2)
+        grid.addWidget(icon, row, 2 * col)
+        grid.addWidget(QLabel(name), row, 2 * col + 1)
+    grid.setColumnStretch(1, 1)
+    grid.setColumnStretch(3, 1)
     return legend

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelsWidget"]
 
-_COLUMNS = ("Model", "Size", "On disk", "What it is", "Licence")
+_COLUMNS = ("Model", "Size", "On disk")
 
 
 class _Stopped(Exception):
@@ -61,6 +61,9 @@ class ModelsWidget(QWidget):
         self.now = QLabel()
         self.now.setWordWrap(True)
         self.table = QTableWidget(0, len(_COLUMNS))
+        self.details = QLabel()
+        self.details.setWordWrap(True)
+        self.details.setOpenExternalLinks(True)
         self.use = button("Use this model", "Let it answer; objects and prompts stay", self._use)
         self.fetch = button("Download", "Fetch its file, to use it later", self._fetch)
         self.stop = button("Stop", "Stop the download; the next one goes on from there")
@@ -79,6 +82,7 @@ class ModelsWidget(QWidget):
             self,
             self.now,
             self.table,
+            self.details,
             in_a_row(self.use, self.fetch, self.stop),
             self.bar,
             labelled(("A file", in_a_row(self.path, self.choose))),
@@ -107,7 +111,7 @@ class ModelsWidget(QWidget):
         self.table.setRowCount(len(self._rows))
         in_use = self._in_use()
         for number, model in enumerate(self._rows):
-            texts = (model.name, model.size, model.whereabouts, model.description, model.licence)
+            texts = (model.name, model.size, model.whereabouts)
             for column, text in enumerate(texts):
                 item = QTableWidgetItem(text)
                 item.setToolTip(f"{model.name}: {model.description}; licence: {model.licence}")
@@ -119,8 +123,10 @@ class ModelsWidget(QWidget):
                         Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
                     )
                 self.table.setItem(number, column, item)
-        self.table.resizeColumnsToContents()
         self.table.setCurrentCell(row, 0)
+        # All rows, whatever the font: the panel around it can be scrolled.
+        height = self.table.verticalHeader().length() + self.table.horizontalHeader().height()
+        self.table.setMinimumHeight(height + 2 * self.table.frameWidth() + 2)
         self.now.setText(
             "No image is open: the model that is used comes with it."
             if in_use is None
@@ -137,8 +143,8 @@ class ModelsWidget(QWidget):
         table.setTabKeyNavigation(False)  # Tab leads on to the buttons
         table.verticalHeader().hide()
         header = table.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        header.setStretchLastSection(True)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
 
     # What a person asks for
 
@@ -253,6 +259,7 @@ class ModelsWidget(QWidget):
 
     def _show_controls(self, *_: object) -> None:
         model, busy = self.chosen, self._download is not None
+        self.details.setText("" if model is None else _about(model))
         loading = self.attachment.busy
         here = model is not None and model.here
         free = model is not None and not busy and not loading
@@ -263,3 +270,12 @@ class ModelsWidget(QWidget):
         self.stop.setEnabled(busy)
         self.bar.setVisible(busy)
         self.use_file.setEnabled(bool(self.path.text().strip()) and not busy and not loading)
+
+
+def _about(model: ModelRow) -> str:
+    """Say what a model is, with a link to a licence that has no name."""
+    licence = model.licence
+    if licence.startswith("see https://"):
+        address = licence.removeprefix("see ")
+        licence = f'<a href="{address}">see its page</a>'
+    return f"{model.name}: {model.description}. Licence: {licence}."

@@ -25,7 +25,7 @@ COLOURS: dict[str, tuple[int, tuple[float, float, float], float, float]] = {
     "encoded": (State.DONE, (0.25, 0.80, 0.45), 0.0, 0.55),
     "in hand": (RUNNING, (1.00, 0.75, 0.15), 0.25, 0.95),
     "failed": (State.FAILED, (0.95, 0.30, 0.25), 0.30, 0.95),
-    "empty": (State.EMPTY, (0.60, 0.60, 0.60), 0.15, 0.35),
+    "empty": (State.EMPTY, (0.60, 0.60, 0.60), 0.30, 0.70),
 }
 """What a tile's state is called, its value, colour, and opacity inside and at the border. The
 colours stand out from dark and from bright images, and differ in brightness too."""
@@ -34,8 +34,8 @@ colours stand out from dark and from bright images, and differ in brightness too
 class TileOverlay:
     """The layer: made when it is shown, drawn anew when states or the level in view change.
 
-    It shows the level that suits the zoom. Its size depends neither on the scene's nor on the
-    number of tiles.
+    It shows the finest level of which not too many tiles are in view. Its size depends neither on
+    the scene's nor on the number of tiles.
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ class TileOverlay:
         """Whether somebody else took the layer away."""
         return self._layer is not None and self._layer not in self._viewer.layers
 
-    def show(self, image: Image, embedder: Embedder) -> None:
-        """Draw what there is of an image's tiles now.
+    def show(self, image: Image, embedder: Embedder) -> int:
+        """Draw what there is of an image's tiles now; return of which level.
 
         Raises
         ------
@@ -82,6 +82,7 @@ class TileOverlay:
             self._drawn = drawn
         if self.layer is None:
             add_quietly(self._viewer, layer)
+        return level
 
     def hide(self) -> None:
         """Take the layer away."""
