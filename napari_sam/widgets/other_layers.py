@@ -27,19 +27,19 @@ class OtherLayers(QWidget):
         self._attachment = attachment
         self.layer = combo((), "A layer of points, shapes or labels, placed in whatever way")
         self.layer.currentIndexChanged.connect(lambda _: self._enable())
-        self.prompts = button(
+        self.as_prompts = button(
             "As prompts", "Take its points, boxes and lines over as prompts", self._take_prompts
         )
-        self.mask = button(
+        self.as_mask = button(
             "As mask prompt", "Take the pixels of its selected label as a prompt", self._take_mask
         )
-        self.objects = button(
+        self.as_objects = button(
             "As objects", "Make objects of all its labels; the layer stays as it is", self._import
         )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(labelled(("Take from", self.layer)))
-        layout.addWidget(in_a_row(self.prompts, self.mask, self.objects))
+        layout.addWidget(in_a_row(self.as_prompts, self.as_mask, self.as_objects))
 
     def list_layers(self) -> None:
         """Offer the layers that there are, but those that this plugin made."""
@@ -58,9 +58,9 @@ class OtherLayers(QWidget):
 
     def _enable(self) -> None:
         layer = self.layer.currentData()
-        self.prompts.setEnabled(isinstance(layer, Points | Shapes))
-        self.mask.setEnabled(isinstance(layer, Labels))
-        self.objects.setEnabled(isinstance(layer, Labels))
+        self.as_prompts.setEnabled(isinstance(layer, Points | Shapes))
+        self.as_mask.setEnabled(isinstance(layer, Labels))
+        self.as_objects.setEnabled(isinstance(layer, Labels))
 
     def _take_prompts(self) -> None:
         def take(layer: Layer) -> str:

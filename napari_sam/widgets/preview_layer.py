@@ -21,12 +21,12 @@ MOST = 1 << 22
 """Pixels of the layer: of a larger part every second, fourth, ... is shown."""
 
 _MEANT, _OTHERS, _HOVERED = 1, 2, 3
-_COLOURS = {_MEANT: "#ffb000", _OTHERS: "#4cc9f0", _HOVERED: "#ffffff"}
+_COLOURS: dict[int | None, Any] = {_MEANT: "#ffb000", _OTHERS: "#4cc9f0", _HOVERED: "#ffffff"}
 
 
 def preview_options() -> dict[str, Any]:
     """Return how candidates look: the object that is meant, others, what is under the pointer."""
-    colours: dict[int | None, Any] = {0: "transparent", None: "transparent", **_COLOURS}
+    colours = {0: "transparent", None: "transparent", **_COLOURS}
     return {
         "colormap": DirectLabelColormap(color_dict=colours),
         "opacity": 0.5,

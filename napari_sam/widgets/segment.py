@@ -116,7 +116,9 @@ class SegmentWidget(QWidget):
         self.class_name = QComboBox()
         self.class_name.setEditable(True)
         self.class_name.setToolTip("What the objects are, such as nucleus; may be empty")
-        self.class_name.lineEdit().setPlaceholderText("none")
+        edit = self.class_name.lineEdit()
+        assert edit is not None  # as it is editable
+        edit.setPlaceholderText("none")
         self.class_name.currentTextChanged.connect(self._class_chosen)
         self.overlap = combo(_OVERLAPS, "Who gets the pixels that two objects claim")
         self.overlap.currentIndexChanged.connect(
