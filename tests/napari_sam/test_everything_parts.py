@@ -220,6 +220,8 @@ def test_pairs_are_measured_exactly(
             assert found[a, b] == pytest.approx((iou, agreement, evidence), abs=1e-6)
         elif agreement > 0.2 and evidence > 0.1:
             assert found[a, b][1] == pytest.approx(agreement, abs=1e-6)
+        elif evidence >= 0.9:
+            assert found[a, b][2] == pytest.approx(evidence, abs=1e-6)
         else:
             assert (a, b) not in found or found[a, b][1] > 0.2
     again = Pairs.from_bytes(pairs.to_bytes(b"these"), b"these")
@@ -236,14 +238,17 @@ def select(parts: dict[TileId, RawCandidates], **changes: Any) -> list[tuple[int
     def area(group: tuple[int, ...]) -> int:
         return int(sum(placed(known, index) for index in group).astype(bool).sum())
 
-    def overlaps(groups: Any, alone: np.ndarray) -> list[tuple[int, int, float]]:
+    def overlaps(groups: Any, alone: np.ndarray) -> list[tuple[int, int, float, float]]:
         units = [*groups, *((index,) for index in alone.tolist())]
         masks = [sum(placed(known, i) for i in unit).astype(bool) for unit in units]
-        return [
-            (a, b, float((masks[a] & masks[b]).sum() / (masks[a] | masks[b]).sum()))
-            for a, b in itertools.combinations(range(len(units)), 2)
-            if a < len(groups)
-        ]
+        found = []
+        for a, b in itertools.combinations(range(len(units)), 2):
+            common = (masks[a] & masks[b]).sum()
+            smaller = min(masks[a].sum(), masks[b].sum())
+            if a < len(groups):
+                iou = float(common / (masks[a] | masks[b]).sum())
+                found.append((a, b, iou, float(common / smaller)))
+        return found
 
     thresholds = Thresholds(**{"predicted_iou": 0.5, "stability": 0.5, "overlap": 0.7, **changes})
     pairs, blurred = measure_pairs(known), too_small(known, grid)
@@ -297,6 +302,19 @@ def test_of_duplicates_the_best_stays() -> None:
     assert select(parts, overlap=0.95) == [(0,), (1,), (2,)]
     assert select(parts, smallest=9.0) == [(1,)]
     assert select(parts, predicted_iou=0.85) == [(1,)]
+
+
+def test_parts_and_groups_may_be_left_out() -> None:
+    whole, part = bar(5, 20, 0, 0.9), bar(6, 12, 0, 0.8, rows=2, row=12)
+    assert select({LEFT: RawCandidates.of([whole, part])}) == [(0,), (1,)]
+    assert select({LEFT: RawCandidates.of([whole, part])}, nested=False) == [(0,)]
+    group, one, other = bar(5, 30, 0, 0.7), bar(6, 14, 0, 0.8, 6, 11), bar(20, 29, 0, 0.9, 6, 11)
+    assert select({LEFT: RawCandidates.of([group, one, other])}, nested=False) == [(1,), (2,)]
+    # A part of an object that two tiles cut does not take its place.
+    left, right = bar(5, 40, CUT_RIGHT), bar(20, 58, CUT_LEFT)
+    parts = {LEFT: RawCandidates.of([left, part]), RIGHT: RawCandidates.of([right])}
+    assert select(parts, nested=False) == [(0, 2)]
+    assert select(parts) == [(0, 2), (1,)]
 
 
 def test_sides_that_cut() -> None:

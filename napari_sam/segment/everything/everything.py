@@ -17,12 +17,15 @@ from .candidates import AllCandidates, gather
 from .filtering import Group, Thresholds, choose, rank, too_small
 from .found import FoundObjects
 from .joining import open_sides
-from .overlaps import LEAST_OVERLAP, Pairs, common_area, measure_pairs
+from .overlaps import INSIDE, LEAST_OVERLAP, Pairs, common_area, measure_pairs
 from .raw import RawCandidates
 from .records import RawRecords, Settings, find_records
 from .thresholds import default_thresholds
 
 __all__ = ["Everything"]
+
+_PAIRS = b"with nested ones"
+"""Which pairs are kept: others, of an earlier version, are measured again."""
 
 _JOINED_KEPT = 1024
 """Joined masks that are in memory at once."""
@@ -50,11 +53,11 @@ class Everything:
         self._store, self._records = store, records
         self._joined: OrderedDict[Group, tuple[np.ndarray, np.ndarray]] = OrderedDict()
         self._areas: dict[Group, int] = {}
-        self._ious: dict[tuple[Group, Group], float] = {}
+        self._shared: dict[tuple[Group, Group], int] = {}
         self._damaged: list[TileId] = []
         there = records.done()
         chosen = sorted(there if tiles is None else there & set(tiles))
-        known, found, sums = [], [], hashlib.sha256()
+        known, found, sums = [], [], hashlib.sha256(_PAIRS)
         for tile, raw, digest in records.read_all(chosen):
             if raw is None:
                 self._damaged.append(tile)
@@ -246,8 +249,10 @@ class Everything:
             self._areas[group] = int(np.count_nonzero(self._mask(group))) << (2 * level)
         return self._areas[group]
 
-    def _overlaps_of(self, groups: list[Group], alone: np.ndarray) -> list[tuple[int, int, float]]:
-        """Return the IoU of joined objects with others: (group, other) by place, and IoU."""
+    def _overlaps_of(
+        self, groups: list[Group], alone: np.ndarray
+    ) -> list[tuple[int, int, float, float]]:
+        """Measure joined objects against others, as `filtering.OverlapsOf` says."""
         known = self._candidates
         joined = np.array([self._box(group) for group in groups], np.int64)
         boxes = np.concatenate([joined, known.boxes[alone]])
@@ -257,20 +262,25 @@ class Everything:
         for place, group in enumerate(groups):
             shared = np.minimum(boxes[:, 2:], joined[place, 2:])
             shared -= np.maximum(boxes[:, :2], joined[place, :2])
-            most = np.minimum(shared.clip(min=0).prod(1), np.minimum(areas, areas[place]))
+            smaller = np.minimum(areas, areas[place])
+            most = np.minimum(shared.clip(min=0).prod(1), smaller)
             near = most > LEAST_OVERLAP * (areas + areas[place] - most)
+            near |= most >= INSIDE * smaller
             near[: place + 1] = False
             for other in np.flatnonzero(near).tolist():
                 ahead = other - len(groups)
                 second = groups[other] if ahead < 0 else (int(alone[ahead]),)
-                found.append((place, other, self._iou(group, second)))
+                common = self._common(group, second)
+                union = int(areas[place]) + int(areas[other]) - common
+                found.append((place, other, common / union, common / int(smaller[other])))
         return found
 
-    def _iou(self, one: Group, other: Group) -> float:
-        if (one, other) not in self._ious:
+    def _common(self, one: Group, other: Group) -> int:
+        """Return how many pixels of level 0 two objects share."""
+        if (one, other) not in self._shared:
             levels = self._candidates.levels
             fine, coarse = sorted((one, other), key=lambda group: int(levels[group[0]]))
-            common = common_area(
+            self._shared[one, other] = common_area(
                 self._mask(fine),
                 self._box(fine),
                 int(levels[fine[0]]),
@@ -278,11 +288,4 @@ class Everything:
                 self._box(coarse),
                 int(levels[coarse[0]]),
             )
-            areas = [self._area(group) for group in (one, other)]
-            self._ious[one, other] = common / (sum(areas) - common)
-        return self._ious[one, other]
-
-    def _area(self, group: Group) -> int:
-        return (
-            int(self._candidates.areas[group[0]]) if len(group) == 1 else self._joined_area(group)
-        )
+        return self._shared[one, other]

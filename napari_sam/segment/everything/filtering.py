@@ -9,6 +9,7 @@
 4. Pieces, alone or joined, are dropped where a whole mask agrees with them in the same way. This is
    how an object too large for its tiles is taken from a coarser level.
 5. Once more duplicates, with the joined masks; joined ones of another size are left out.
+6. If no object may lie in another one, the one with the better score stays.
 """
 
 from __future__ import annotations
@@ -25,12 +26,17 @@ from .candidates import AllCandidates
 from .clicking import RawThresholds
 from .grid import Grid
 from .joining import best_of_each_other, join
-from .overlaps import LEAST_EVIDENCE, LEAST_OVERLAP, Pairs
+from .overlaps import INSIDE, LEAST_EVIDENCE, LEAST_OVERLAP, Pairs
 
 __all__ = ["Group", "Thresholds", "choose", "rank", "suppress", "too_small"]
 
 Group = tuple[int, ...]
 """The candidates of one object."""
+
+OverlapsOf = Callable[[list[Group], np.ndarray], list[tuple[int, int, float, float]]]
+"""Takes groups of several candidates, and single candidates. Returns for those that overlap
+(group, group) or (group, groups + single), by place; their IoU; how much of the smaller one lies in
+the other."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,9 @@ class Thresholds:
         network gives for one object seen from two tiles.
     smallest, largest : float or None
         Sizes in pixels of level 0: an object's size is the side of the square of the same area.
+    nested : bool
+        False leaves out parts and groups: of an object and one of which nine tenths lie in it the
+        one with the greater predicted IoU stays.
     stitch : bool
         False leaves tiles by themselves: duplicates and pieces of several tiles all stay. For
         comparison only.
@@ -60,6 +69,7 @@ class Thresholds:
     joining: float = 0.6
     smallest: float | None = None
     largest: float | None = None
+    nested: bool = True
     stitch: bool = True
 
     def check(self, raw: RawThresholds) -> None:
@@ -90,7 +100,7 @@ def choose(
     blurred: np.ndarray,
     thresholds: Thresholds,
     joined_area: Callable[[Group], int],
-    overlaps_of: Callable[[list[Group], np.ndarray], list[tuple[int, int, float]]],
+    overlaps_of: OverlapsOf,
 ) -> list[Group]:
     """Find the objects.
 
@@ -106,9 +116,8 @@ def choose(
         What is asked for.
     joined_area : callable
         Returns the area of several candidates together, in pixels of level 0.
-    overlaps_of : callable
-        Takes groups of several candidates, and single candidates; returns the IoU of those that
-        overlap: (group, group) or (group, groups + single), by place.
+    overlaps_of : OverlapsOf
+        Measures what `pairs` does not tell.
 
     Returns
     -------
@@ -131,6 +140,10 @@ def choose(
     alike &= comparable
     kept = suppress(ranks, first[alike], second[alike], good)
     if not thresholds.stitch:
+        if not thresholds.nested:
+            inside = same_tile & (pairs.evidence >= INSIDE)
+            by_score = _places(np.lexsort((ranks, -candidates.predicted_ious)))
+            kept = suppress(by_score, first[inside], second[inside], kept)
         return [(index,) for index in np.flatnonzero(kept).tolist()]
     groups = _groups(candidates, pairs, thresholds, cut, kept)
     gone = _represented(pairs, thresholds, cut, kept)
@@ -210,9 +223,7 @@ def rank(candidates: AllCandidates, grid: Grid) -> np.ndarray:
             candidates.cuts > 0,
         )
     )
-    ranks = np.empty(len(order), np.int64)
-    ranks[order] = np.arange(len(order))
-    return ranks
+    return _places(order)
 
 
 def too_small(candidates: AllCandidates, grid: Grid) -> np.ndarray:
@@ -292,14 +303,15 @@ def _without_duplicates(
     groups: list[Group],
     ranks: np.ndarray,
     joined_area: Callable[[Group], int],
-    overlaps_of: Callable[[list[Group], np.ndarray], list[tuple[int, int, float]]],
+    overlaps_of: OverlapsOf,
 ) -> list[Group]:
     """Remove duplicates among joined objects, whole ones and pieces that stay alone."""
     low, high = _areas(thresholds)
+    areas = candidates.areas
     single = kept.copy()
     single[[index for group in groups for index in group]] = False
     groups = [group for group in groups if low <= joined_area(group) <= high]
-    single &= (candidates.areas >= low) & (candidates.areas <= high)
+    single &= (areas >= low) & (areas <= high)
     # Units are the groups, then the single ones.
     alone = np.flatnonzero(single)
     place = np.full(len(candidates), -1, np.int64)
@@ -307,18 +319,44 @@ def _without_duplicates(
     first, second = pairs.first, pairs.second
     overlap = np.maximum(pairs.iou, np.where(pairs.evidence >= LEAST_EVIDENCE, pairs.agreement, 0))
     alike = single[first] & single[second] & (overlap > thresholds.overlap)
-    found = overlaps_of(groups, alone) if groups else []
-    found = [row for row in found if row[2] > thresholds.overlap]
-    one = np.concatenate([place[first[alike]], np.array([row[0] for row in found], np.int64)])
-    other = np.concatenate([place[second[alike]], np.array([row[1] for row in found], np.int64)])
+    found = np.array(overlaps_of(groups, alone) if groups else [], np.float64).reshape(-1, 4)
+    joined = found[:, :2].astype(np.int64)
+
+    def together(singles: np.ndarray, groups_too: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return pairs of units: those of single candidates, and those with groups."""
+        rest = joined[groups_too]
+        return (
+            np.concatenate([place[first[singles]], rest[:, 0]]),
+            np.concatenate([place[second[singles]], rest[:, 1]]),
+        )
+
     # Whole ones first, then joined ones, then what stays cut.
     kinds = np.concatenate(
         [np.ones(len(groups), np.int64), np.where(candidates.cuts[alone] > 0, 2, 0)]
     )
     best = np.array([ranks[list(group)].min() for group in groups], np.int64)
-    order = np.lexsort((np.concatenate([best, ranks[alone]]), kinds))
-    unit_ranks = np.empty(len(order), np.int64)
-    unit_ranks[order] = np.arange(len(order))
-    left = suppress(unit_ranks, one, other, np.ones(len(order), bool))
+    by_rank = np.concatenate([best, ranks[alone]])
+    left = suppress(
+        _places(np.lexsort((by_rank, kinds))),
+        *together(alike, found[:, 2] > thresholds.overlap),
+        np.ones(len(kinds), bool),
+    )
+    if not thresholds.nested:
+        ious = candidates.predicted_ious
+        means = [np.average(ious[list(group)], weights=areas[list(group)]) for group in groups]
+        scores = np.concatenate([np.array(means, np.float32), ious[alone]])
+        both = single[first] & single[second] & (pairs.evidence >= INSIDE)
+        left = suppress(
+            _places(np.lexsort((by_rank, -scores, kinds == 2))),
+            *together(both, found[:, 3] >= INSIDE),
+            left,
+        )
     units = [*groups, *((index,) for index in alone.tolist())]
     return [unit for unit, stays in zip(units, left.tolist(), strict=True) if stays]
+
+
+def _places(order: np.ndarray) -> np.ndarray:
+    """Return the place of each in an order."""
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    return places

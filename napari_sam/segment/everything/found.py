@@ -9,12 +9,9 @@ import numpy as np
 
 from napari_sam.tiles.regions import Region
 
-from .overlaps import common_area
+from .overlaps import INSIDE, common_area
 
 __all__ = ["FoundObjects"]
-
-_INSIDE = 0.9
-"""The share of a nested object that its parent covers at least."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,10 +124,10 @@ class FoundObjects:
             shared = np.minimum(boxes[:, 2:], (row1, col1)) - np.maximum(boxes[:, :2], (row0, col0))
             most = shared.clip(min=0).prod(1)
             areas = self.areas[inner]
-            may = (areas < self.areas[outer]) & (most >= _INSIDE * areas)
+            may = (areas < self.areas[outer]) & (most >= INSIDE * areas)
             may &= self.areas[outer] < best[inner]
             for index in inner[may].tolist():
-                if self._common(index, outer) >= _INSIDE * self.areas[index]:
+                if self._common(index, outer) >= INSIDE * self.areas[index]:
                     found[index], best[index] = outer + 1, self.areas[outer]
         return found
 

@@ -12,10 +12,14 @@ from napari_sam.tiles.regions import Region
 from .candidates import AllCandidates
 from .packing import Damaged, pack, unpack
 
-__all__ = ["LEAST_EVIDENCE", "LEAST_OVERLAP", "Pairs", "common_area", "measure_pairs"]
+__all__ = ["INSIDE", "LEAST_EVIDENCE", "LEAST_OVERLAP", "Pairs", "common_area", "measure_pairs"]
 
 LEAST_OVERLAP = 0.2
-"""Pairs that overlap less are not kept, so that no filter can ask for less."""
+"""Pairs that overlap less are not kept, so that no filter can ask for less; but for one in the
+other."""
+
+INSIDE = 0.9
+"""The share of a mask that another one covers at least, for it to lie in that one."""
 
 LEAST_EVIDENCE = 0.1
 """The share of the smaller mask that two must have in common for their agreement to say anything:
@@ -64,8 +68,9 @@ class Pairs:
 def measure_pairs(candidates: AllCandidates) -> Pairs:
     """Measure all pairs of candidates that matter.
 
-    Pairs whose boxes and areas leave no more than an IoU of `LEAST_OVERLAP` are left out without
-    looking at their masks. Masks of different levels are compared in pixels of the finer one.
+    Pairs whose boxes and areas leave no more than an IoU of `LEAST_OVERLAP`, and of which none can
+    lie in the other, are left out without looking at their masks. Masks of different levels are
+    compared in pixels of the finer one.
     """
     rows: list[tuple[int, int, float, float, float]] = []
     for one, other in _tile_pairs(candidates):
@@ -110,7 +115,7 @@ def _between(
     area_a, area_b = candidates.areas[ours][:, None], candidates.areas[theirs][None]
     smaller = np.minimum(area_a, area_b)
     most = np.minimum(most, smaller)
-    wanted = most > LEAST_OVERLAP * (area_a + area_b - most)
+    wanted = (most > LEAST_OVERLAP * (area_a + area_b - most)) | (most >= INSIDE * smaller)
     levels = candidates.tiles[one].level, candidates.tiles[other].level
     masks_a, masks_b = candidates.masks(one), candidates.masks(other)
     in_a, in_b = candidates.areas[ours] * 1.0, candidates.areas[theirs] * 1.0
@@ -137,9 +142,9 @@ def _between(
         iou = common / (size_a + size_b - common)
         cut = candidates.cuts[ours.start + i] or candidates.cuts[theirs.start + j]
         agreement = common / (in_a[i] + in_b[j] - common) if cut else iou
-        if max(iou, agreement) <= LEAST_OVERLAP:
-            continue
         evidence = common / min(size_a, size_b)
+        if max(iou, agreement) <= LEAST_OVERLAP and evidence < INSIDE:
+            continue
         found.append((ours.start + i, theirs.start + j, iou, agreement, evidence))
     return found
 

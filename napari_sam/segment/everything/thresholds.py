@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from napari_sam.segment.image import AUTOMATIC_THRESHOLDS, DEFAULT_THRESHOLDS
+from napari_sam.segment.image import (
+    AUTOMATIC_THRESHOLDS,
+    DEFAULT_THRESHOLDS,
+    SINGLE_MASK_VARIANTS,
+)
 from napari_sam.tiles.store import ModelInfo
 
 from .clicking import RawThresholds
@@ -24,10 +28,18 @@ def default_thresholds(
     >>> default_thresholds(ModelInfo("0" * 64, {"name": "vit_b"}, (256, 64, 64)), (8, None))
     ... # doctest: +NORMALIZE_WHITESPACE
     Thresholds(predicted_iou=0.88, stability=0.95, overlap=0.7, joining=0.6, smallest=8,
-               largest=None, stitch=True)
+               largest=None, nested=True, stitch=True)
     """
     predicted_iou, stability, overlap = _of(model)
-    return Thresholds(predicted_iou, stability, overlap, smallest=sizes[0], largest=sizes[1])
+    nested = model.variant.get("name") not in SINGLE_MASK_VARIANTS
+    return Thresholds(
+        predicted_iou,
+        stability,
+        overlap,
+        smallest=sizes[0],
+        largest=sizes[1],
+        nested=nested,
+    )
 
 
 def raw_thresholds(model: ModelInfo) -> RawThresholds:
