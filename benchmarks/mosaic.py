@@ -1,53 +1,43 @@
-"""Everything in mosaics of real images: how good it is, and what it costs beside the network.
+"""Everything in a mosaic of real images with exact truth, beside the same images alone.
 
-    python benchmarks/mosaic.py --images DIR --labels DIR [--only quality ...] [--json FILE]
+    python benchmarks/mosaic.py --images DIR --labels DIR [--across 3] [--spacing 12] [--json FILE]
 
 Images of 256 × 256 pixels are put side by side, and tiles have 256 pixels too: in the encoder's
-frame an image is as large in the mosaic as alone, and is enlarged the same way.
+frame an image is as large in the mosaic as alone, and is enlarged the same way. With
+``--enlarge 4`` images are enlarged beforehand and tiles have 1024 pixels, as they have in any large
+scene: the network sees the same, and 10 × 10 images are 105 Mpx. When there are no more images they
+come again, mirrored.
 
-With ``--huge`` the cost is measured up to 400 Mpx, else up to 64. There a stand-in that knows the
-objects takes the network's place, as its cost for a tile is always the same; what is measured is
-all the rest.
+What is found is kept in ``--keep FOLDER``: a run that was stopped goes on, other thresholds need
+no network.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import resource
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import Figure, machine_here, save, table
 from PIL import Image
-from report import machine
 from zarr.storage import MemoryStore
 
 from napari_sam.scene import open_scene
 from napari_sam.segment.everything import (
-    Everything,
     EverythingResult,
     FoundObjects,
     clicking,
     running,
     segment_everything,
-    write_labels,
-    write_table,
 )
-from napari_sam.segment.everything.clicking import cut_sides
 from napari_sam.segment.everything.grid import Grid, plan_grid
 from napari_sam.segment.everything.label_pyramid import paint
-from napari_sam.segment.everything.raw import RawCandidates
-from napari_sam.segment.everything.records import RawRecords, Settings
-from napari_sam.segment.everything.thresholds import default_thresholds, raw_thresholds
-from napari_sam.tiles.geometry import TileGeometry, TileId
+from napari_sam.segment.everything.thresholds import default_thresholds
+from napari_sam.tiles.geometry import TileGeometry
 from napari_sam.tiles.regions import Region
 from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
 from src_model import Sam, load_model
@@ -56,59 +46,76 @@ from src_model.training.evaluation.regions import cut_mask, iou_matrix
 from src_model.training.pictures import ObjectMask
 
 SIDE = 256
-SIZES = (14.0, None)
-"""Of nuclei in pixels: levels and points follow. Smaller ones are found by the way, as in the
-images alone."""
+SMALLEST = 14.0
+"""Size of nuclei in pixels of the images: levels and points follow. Smaller ones are found by the
+way, as in the images alone."""
 
-PARTS = ("quality", "cost", "filter")
-MOST = 50_000
-"""Candidates that are filtered again."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure; ``goal`` is what it should be at most, or in words."""
-
-    what: str
-    value: float
-    unit: str = ""
-    goal: str = ""
-    note: str = ""
+Picture = tuple[np.ndarray, np.ndarray]
+"""A grey image, and the numbers of its objects."""
 
 
-def load_pictures(images: Path, labels: Path, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return grey images of the right size with the numbers of their objects."""
-    found = []
+def load_pictures(images: Path, labels: Path, count: int, enlarge: int = 1) -> list[Picture]:
+    """Return grey images of the right size; when there are no more, mirrored ones."""
+    found: list[Picture] = []
     for path in sorted(images.glob("*.png")):
-        image = np.asarray(Image.open(path))
-        if image.shape == (SIDE, SIDE):
-            found.append((image, np.asarray(Image.open(labels / path.name)).astype(np.int64)))
-        if len(found) == count:
-            return found
-    raise SystemExit(f"{images} has only {len(found)} grey images of {SIDE} × {SIDE} pixels.")
+        image = Image.open(path)
+        if image.mode == "L" and image.size == (SIDE, SIDE):
+            side = enlarge * SIDE
+            grey = np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
+            numbers = np.asarray(Image.open(labels / path.name)).astype(np.int32)
+            found.append((grey, numbers.repeat(enlarge, 0).repeat(enlarge, 1)))
+    if 2 * len(found) < count:
+        raise SystemExit(f"{images} has only {len(found)} grey images of {SIDE} × {SIDE} pixels.")
+    return [*found, *((image[::-1], labels[::-1]) for image, labels in found)][:count]
+
+
+def put_together(pictures: list[Picture], across: int) -> Picture:
+    """Return a mosaic of pictures, row by row, whose objects have numbers of their own."""
+    last, numbered = 0, []
+    for _, labels in pictures:
+        numbered.append(np.where(labels > 0, labels + last, 0).astype(np.int32))
+        last += int(labels.max())
+    pixels = [image for image, _ in pictures]
+    rows = range(0, len(pictures), across)
+    return (
+        np.block([pixels[row : row + across] for row in rows]),
+        np.block([numbered[row : row + across] for row in rows]),
+    )
 
 
 def find(
-    sam: Sam, pixels: np.ndarray, spacing: float | None, halo: int = SIDE // 8
+    sam: Sam,
+    pixels: np.ndarray,
+    spacing: float | None,
+    halo: int | None = None,
+    enlarge: int = 1,
+    keep: Path | None = None,
+    on_progress: Callable[[running.EverythingProgress], None] | None = None,
 ) -> tuple[EverythingResult, EmbeddingStore]:
-    """Find everything in an image with tiles of `SIDE` pixels."""
+    """Find everything in an image with tiles of `SIDE` pixels, or as many times more."""
 
     def other_points(*given: Any) -> Grid:
         grid = plan_grid(*given)
         first = grid.levels[0]
-        first = replace(first, spacing=first.spacing if spacing is None else spacing)
-        return Grid(grid.geometry, (first, *grid.levels[1:]))
+        closer = first.spacing if spacing is None else spacing * enlarge
+        return Grid(grid.geometry, (replace(first, spacing=closer), *grid.levels[1:]))
 
     running.plan_grid = other_points
     scene = open_scene(pixels)
-    geometry = TileGeometry(scene.shape, SIDE, halo)
-    store = EmbeddingStore.create(MemoryStore(), SceneInfo.of(scene), ModelInfo.of(sam), geometry)
+    side = SIDE * enlarge
+    if keep is not None and keep.exists():
+        store = EmbeddingStore.open(keep)
+    else:
+        geometry = TileGeometry(scene.shape, side, side // 8 if halo is None else halo)
+        where = MemoryStore() if keep is None else keep
+        store = EmbeddingStore.create(where, SceneInfo.of(scene), ModelInfo.of(sam), geometry)
     result = segment_everything(
         scene,
         store,
         sam,
-        sizes=SIZES,
+        sizes=(SMALLEST * enlarge, None),
         thresholds=default_thresholds(store.model),  # no size is left out
+        on_progress=on_progress,
     )
     assert not result.failed
     assert not result.left
@@ -117,7 +124,7 @@ def find(
 
 def masks_of(objects: FoundObjects) -> list[ObjectMask]:
     """Return the objects as the evaluation takes them, without overlaps."""
-    return truth_of(paint(objects, Region(0, 0, *objects.shape)).astype(np.int64))
+    return truth_of(paint(objects, Region(0, 0, *objects.shape)))
 
 
 def truth_of(labels: np.ndarray) -> list[ObjectMask]:
@@ -125,22 +132,33 @@ def truth_of(labels: np.ndarray) -> list[ObjectMask]:
     from scipy import ndimage
 
     found = []
-    for number, box in enumerate(ndimage.find_objects(labels.astype(np.int32)), 1):
+    for number, box in enumerate(ndimage.find_objects(labels.astype(np.int32, copy=False)), 1):
         if box is not None:
             found.append(cut_mask(labels[box] == number, box[0].start, box[1].start))
     return found
 
 
+def whole_masks(objects: FoundObjects) -> list[ObjectMask]:
+    """Return the objects with what others cover of them."""
+    found = []
+    for index in range(len(objects)):
+        row0, col0, row1, col1 = objects.boxes[index].tolist()
+        part = Region(row0, col0, min(row1, objects.shape[0]), min(col1, objects.shape[1]))
+        found.append(cut_mask(objects.mask_at(index, part), part.row0, part.col0))
+    return found
+
+
 def ap(iou: np.ndarray) -> float:
+    """Return AP@50."""
     return float(average_precision(iou, (0.5,))[0])
 
 
-def by_picture(masks: list[ObjectMask], across: int) -> dict[int, list[int]]:
+def by_picture(masks: list[ObjectMask], across: int, side: int = SIDE) -> dict[int, list[int]]:
     """Return which masks lie in which image of a mosaic, by the middle of their boxes."""
     where: dict[int, list[int]] = {}
     for index, mask in enumerate(masks):
         rows, cols = mask.window
-        row, col = (rows.start + rows.stop) // 2 // SIDE, (cols.start + cols.stop) // 2 // SIDE
+        row, col = (rows.start + rows.stop) // 2 // side, (cols.start + cols.stop) // 2 // side
         where.setdefault(row * across + col, []).append(index)
     return where
 
@@ -157,12 +175,14 @@ def at_border(masks: list[ObjectMask], geometry: TileGeometry) -> np.ndarray:
 
 def duplicates(objects: FoundObjects) -> int:
     """Count the pairs of objects, with their whole masks, whose IoU is above 0.7."""
-    masks = []
-    for index in range(len(objects)):
-        row0, col0, row1, col1 = objects.boxes[index].tolist()
-        part = Region(row0, col0, min(row1, objects.shape[0]), min(col1, objects.shape[1]))
-        masks.append(cut_mask(objects.mask_at(index, part), part.row0, part.col0))
+    masks = whole_masks(objects)
     return int((np.triu(iou_matrix(masks, masks), k=1) > 0.7).sum())
+
+
+def gone(one: FoundObjects, other: FoundObjects) -> float:
+    """Return the share of objects that another search has not found (IoU above 0.5)."""
+    iou = iou_matrix(whole_masks(one), whole_masks(other))
+    return float((iou.max(1, initial=0) <= 0.5).mean())
 
 
 def time_network() -> list[float]:
@@ -184,61 +204,70 @@ def time_network() -> list[float]:
     return seconds
 
 
+def told(progress: running.EverythingProgress) -> None:
+    """Print how far things are, with the time."""
+    left = "" if progress.seconds_left is None else f", {progress.seconds_left / 60:.0f} min left"
+    print(
+        f"  {time.strftime('%H:%M:%S')} tile {progress.settled} of {progress.total}{left}",
+        flush=True,
+    )
+
+
 def quality(args: argparse.Namespace) -> Iterator[Figure]:
     """Compare a mosaic with its images alone, and with a mosaic that is not stitched."""
     sam = load_model(args.model, "cpu")
-    across = args.across
-    pictures = load_pictures(args.images, args.labels, across * across)
-    truth = np.zeros((across * SIDE, across * SIDE), np.int64)
-    pixels = np.zeros(truth.shape, np.uint8)
-    alone, alone_best, last = [], [], 0
-    for number, (image, labels) in enumerate(pictures):
-        row, col = divmod(number, across)
-        part = slice(row * SIDE, (row + 1) * SIDE), slice(col * SIDE, (col + 1) * SIDE)
-        pixels[part] = image
-        numbers = np.where(labels > 0, labels + last, 0)
-        last += int(labels.max())
-        truth[part] = numbers
-        result, _ = find(sam, image, args.spacing)
-        iou = iou_matrix(truth_of(labels), masks_of(result.objects))
-        alone.append(ap(iou))
-        alone_best.append(iou.max(1, initial=0))
-        print(f"  image {number + 1}: AP@50 {alone[-1]:.3f}, {result.seconds:.0f} s", flush=True)
+    across, side = args.across, SIDE * args.enlarge
+    pictures = load_pictures(args.images, args.labels, across * across, args.enlarge)
+    pixels, truth = put_together(pictures, across)
+    if args.keep is not None:
+        args.keep.mkdir(parents=True, exist_ok=True)
+
+    def kept(name: str) -> Path | None:
+        return None if args.keep is None else args.keep / name
+
+    how = {"spacing": args.spacing, "enlarge": args.enlarge}
     network = time_network()
     began, cpu = time.perf_counter(), time.process_time()
-    result, store = find(sam, pixels, args.spacing)
+    result, store = find(sam, pixels, keep=kept("mosaic"), on_progress=told, **how)
     seconds, took = time.perf_counter() - began, time.process_time() - cpu
     share = sum(network) / seconds
-    spacing = args.spacing or SIZES[0] / 2
-    note = f"{across} × {across} images, points {spacing:g} px apart, {args.model}"
+    alone, alone_best = [], []
+    for number, (image, labels) in enumerate(pictures):
+        found, _ = find(sam, image, keep=kept(f"alone {number}"), **how)
+        iou = iou_matrix(truth_of(labels), masks_of(found.objects))
+        alone.append(ap(iou))
+        alone_best.append(iou.max(1, initial=0))
+        now = time.strftime("%H:%M:%S")
+        print(f"  {now} image {number + 1} alone: AP@50 {alone[-1]:.3f}", flush=True)
+    spacing = args.spacing or SMALLEST / 2
+    note = f"{across} × {across} images, points {spacing:g} px of theirs apart, {args.model}"
     objects = truth_of(truth)
     border = at_border(objects, store.geometry)
-    there = by_picture(objects, across)
+    there = by_picture(objects, across, side)
     # In the order of the images, as the objects of each alone.
     order = np.concatenate([there[number] for number in sorted(there)])
     best_alone = np.empty(len(objects))
     best_alone[order] = np.concatenate([best for best in alone_best if len(best)])
+    yield Figure("megapixels", pixels.size / 1e6)
     yield Figure("AP@50, images alone (mean)", float(np.mean(alone)), note=note)
-    for name, found in (
-        ("mosaic", result.objects),
-        (
-            "mosaic, not stitched",
-            result.everything.filter(default_thresholds(store.model), stitch=False),
-        ),
-    ):
-        masks = masks_of(found)
+    unstitched = result.everything.filter(default_thresholds(store.model), stitch=False)
+    for name, offered in (("mosaic", result.objects), ("mosaic, not stitched", unstitched)):
+        masks = masks_of(offered)
         iou = iou_matrix(objects, masks)
-        here = by_picture(masks, across)
+        here = by_picture(masks, across, side)
         parts = [
             ap(iou[np.ix_(there.get(number, []), here.get(number, []))])
             for number in range(across * across)
         ]
         best = iou.max(1, initial=0)
-        yield Figure(
-            f"AP@50, {name} (mean over images)", float(np.mean(parts)), goal="alone - 0.02"
-        )
-        yield Figure(f"AP@50, {name} (all objects)", ap(iou))
-        yield Figure(f"objects, {name}", len(found), note=f"{len(objects)} true ones")
+        goal = "alone - 0.02"
+        yield Figure(f"AP@50, {name} (mean over images)", float(np.mean(parts)), goal=goal)
+        difference = np.array(parts) - alone
+        spread = difference.std(ddof=1) / np.sqrt(len(parts)) if len(parts) > 1 else 0.0
+        yield Figure(f"... less alone, {name}", float(difference.mean()), f"± {spread:.3f}")
+        yield Figure(f"objects, {name}", len(offered), note=f"{len(objects)} true ones")
+        ids_ok = (np.diff(offered.ids) == 1).all() and (not len(offered) or offered.ids[0] == 1)
+        yield Figure(f"ids contiguous, {name}", int(ids_ok), goal="1")
         for which, chosen in (("cut by tile borders", border), ("others", ~border)):
             yield Figure(
                 f"mean best IoU, {name}, {which}",
@@ -246,214 +275,42 @@ def quality(args: argparse.Namespace) -> Iterator[Figure]:
                 goal="others - 0.03" if chosen is border else "",
                 note=f"{chosen.sum()} objects; alone {best_alone[chosen].mean():.3f}",
             )
-        yield Figure(f"pairs with IoU > 0.7, {name}", duplicates(found), goal="0")
-    yield Figure("network's share of the time", 100 * share, "%", "at least 85")
-    yield Figure("CPU seconds per megapixel", took / (pixels.size / 1e6), "s", note=note)
+        yield Figure(f"pairs with IoU > 0.7, {name}", duplicates(offered), goal="0")
+    if result.done:  # and not only read
+        yield Figure("network's share of the time", 100 * share, "%", "at least 85")
+        yield Figure("CPU seconds per megapixel", took / (pixels.size / 1e6), "s", note=note)
     if args.origin:
-        other, _ = find(sam, pixels, args.spacing, halo=SIDE // 8 + 8)
-        iou = iou_matrix(masks_of(result.objects), masks_of(other.objects))
-        changed = 1 - np.count_nonzero(iou.max(1, initial=0) > 0.5) / max(1, len(iou))
-        yield Figure("objects that change with the tiles' places", 100 * changed, "%", "1")
-
-
-class Pattern:
-    """An image of any size with a disc in each square of 32 pixels, computed where it is read."""
-
-    dtype = np.dtype(np.uint8)
-
-    def __init__(self, side: int) -> None:
-        self.shape = side, side
-
-    def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
-        rows, cols = (np.arange(side)[part] for side, part in zip(self.shape, window, strict=True))
-        distance = np.add.outer((rows % 32 - 16) ** 2, (cols % 32 - 16) ** 2)
-        return np.where(distance < 100, 200, 20 + (rows[:, None] + cols) % 7).astype(np.uint8)
-
-
-def stand_in(ready: Any, points: np.ndarray, thresholds: Any, shape: Any) -> RawCandidates:
-    """Find the discs of a `Pattern` around each point, as `click_tile` would."""
-    step, window = 32 >> ready.tile.level, ready.window
-    if step < 8:
-        return RawCandidates.of([])
-    places = {((row // 32) * step, (col // 32) * step) for row, col in points.astype(int).tolist()}
-    radius = 10 >> ready.tile.level
-    offsets = np.arange(-radius, radius + 1)
-    disc = np.add.outer(offsets**2, offsets**2) <= radius**2
-    found = []
-    for row, col in sorted(places):
-        top = row + step // 2 - radius - window.row0
-        left = col + step // 2 - radius - window.col0
-        box = top, left, top + len(disc), left + len(disc)
-        if min(box) < 0 or box[2] > window.shape[0] or box[3] > window.shape[1]:
-            continue
-        ends = tuple(
-            bool(end)
-            for end in (
-                window.row0 == 0,
-                window.col0 == 0,
-                window.row1 == shape[0],
-                window.col1 == shape[1],
-            )
-        )
-        corner = top + window.row0, left + window.col0
-        found.append((disc, corner, 0.9, 0.9, (0.0, 0.0), cut_sides(box, window.shape, ends)))
-    return RawCandidates.of(found)
-
-
-def measure_cost(side: int) -> dict[str, float]:
-    """Do everything but the network in a scene; in a process of its own."""
-    sam = load_model("vit_nano", "cpu", "float32")
-    scene = open_scene(Pattern(side))
-    geometry = TileGeometry(scene.shape, sam.variant.image_size)
-    with tempfile.TemporaryDirectory() as folder:
-        store = EmbeddingStore.create(
-            Path(folder) / "store", SceneInfo.of(scene), ModelInfo.of(sam), geometry
-        )
-
-        class Ready:
-            """A tile without an embedding."""
-
-            def __init__(self, tile: TileId) -> None:
-                self.tile, self.window = tile, geometry.window(tile)
-
-        running.click_tile = stand_in
-        running.Embeddings.at = lambda self, tile: Ready(tile)  # type: ignore[method-assign]
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        began, cpu = time.perf_counter(), time.process_time()
-        result = segment_everything(scene, store, sam, sizes=(16, 64))
-        write_labels(result.objects, Path(folder) / "labels.zarr")
-        write_table(result.objects, Path(folder) / "objects.parquet")
-        return {
-            "s": time.perf_counter() - began,
-            "cpu": time.process_time() - cpu,
-            "before": before,
-            "more": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before,
-            "objects": len(result.objects),
-            "tiles": result.done,
-        }
-
-
-def cost(args: argparse.Namespace) -> Iterator[Figure]:
-    """Measure time and memory beside the network for scenes of several sizes."""
-    for side in [4096, 8192, *([20_480] if args.huge else [])]:
-        command = [sys.executable, __file__, "--measure-cost", str(side)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        found = json.loads(done.stdout.splitlines()[-1])
-        size = side * side / 1e6
-        note = f"{found['tiles']:.0f} tiles, {found['objects']:.0f} objects"
-        yield Figure(
-            f"beside the network, {size:.0f} Mpx", found["cpu"] / size, "CPU s/Mpx", "flat", note
-        )
-        note = f"beyond {found['before']:.0f} with libraries and model"
-        yield Figure(f"peak memory, {size:.0f} Mpx", found["more"], "MiB", "2500", note)
-
-
-def filtering(args: argparse.Namespace) -> Iterator[Figure]:
-    """Filter many candidates again."""
-    geometry = TileGeometry((20_000, 20_000))
-    info = SceneInfo("made", geometry.shape, "YX", ("grey",), "", {})
-    model = ModelInfo("", {"name": "vit_nano"}, (128, 64, 64))
-    store = EmbeddingStore.create(MemoryStore(), info, model, geometry)
-    grid = plan_grid(geometry, 1024, (16, 250))
-    records = RawRecords.make(store, Settings(grid, raw_thresholds(model), (16, 250)))
-    tiles = list(geometry.tiles(0))
-    random = np.random.default_rng(0)
-    for tile in tiles:
-        records.write(tile, _made(random, geometry, tile, MOST // len(tiles) + 1))
-    began = time.perf_counter()
-    everything = Everything.open(store)
-    opened = time.perf_counter() - began
-    began = time.perf_counter()
-    count = len(everything.pairs)
-    measured = time.perf_counter() - began
-    times, found = [], 0
-    for predicted_iou in np.linspace(0.35, 0.85, 11):
-        began, cpu = time.perf_counter(), time.process_time()
-        found = max(found, len(everything.filter(predicted_iou=float(predicted_iou))))
-        times.append((time.perf_counter() - began, time.process_time() - cpu))
-    wall, cpu_times = np.array(times).T
-    note = f"{len(everything.candidates):,} candidates, {count:,} pairs, up to {found:,} objects"
-    yield Figure("opening raw candidates", opened, "s", note=note)
-    yield Figure("measuring pairs, once", measured, "s")
-    yield Figure("filtering again, longest", float(wall.max()), "s", "0.5", note)
-    yield Figure("filtering again, median", float(np.median(wall)), "s", "0.5")
-    yield Figure("filtering again, CPU, longest", float(cpu_times.max()), "s")
-
-
-def _made(
-    random: np.random.Generator, geometry: TileGeometry, tile: TileId, count: int
-) -> RawCandidates:
-    """Return discs in a tile, several at each place, some of them cut off."""
-    window = geometry.window(tile)
-    found = []
-    centres = random.integers(0, 1024, (max(1, count // 4), 2))
-    for _ in range(count):
-        row, col = (centres[random.integers(len(centres))] + random.integers(-3, 4, 2)).tolist()
-        radius = int(random.integers(12, 60))
-        rows = np.arange(max(0, row - radius), min(window.shape[0], row + radius + 1))
-        cols = np.arange(max(0, col - radius), min(window.shape[1], col + radius + 1))
-        mask = np.add.outer((rows - row) ** 2, (cols - col) ** 2) <= radius**2
-        if not mask.size or not (mask.any(1).all() and mask.any(0).all()):
-            continue
-        box = int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1
-        level = geometry.level_shape(0)
-        ends = (
-            window.row0 == 0,
-            window.col0 == 0,
-            window.row1 == level[0],
-            window.col1 == level[1],
-        )
-        corner = box[0] + window.row0, box[1] + window.col0
-        scores = random.uniform(0.3, 1, 2).tolist()
-        cut = cut_sides(box, window.shape, ends)
-        found.append((mask, corner, scores[0], scores[1], (0.0, 0.0), cut))
-    return RawCandidates.of(found)
-
-
-def table(figures: list[Figure]) -> str:
-    """Return the figures as a Markdown table."""
-    lines = ["| what | value | goal | |", "|---|---|---|---|"]
-    for figure in figures:
-        digits = "d" if figure.value == int(figure.value) else ".3f"
-        value = f"{int(figure.value) if digits == 'd' else figure.value:{digits}}"
-        lines.append(f"| {figure.what} | {value} {figure.unit} | {figure.goal} | {figure.note} |")
-    return "\n".join(lines)
+        halo = side // 8 + side // 32
+        other, _ = find(sam, pixels, halo=halo, keep=kept("elsewhere"), on_progress=told, **how)
+        changed = 100 * gone(result.objects, other.objects)
+        yield Figure("objects that change with the tiles' places", changed, "%", "1")
 
 
 def main() -> None:
     """Measure, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=Path, help="grey images of 256 × 256 pixels")
-    parser.add_argument("--labels", type=Path, help="numbers of their objects, same names")
+    parser.add_argument(
+        "--images", type=Path, required=True, help="grey images of 256 × 256 pixels"
+    )
+    parser.add_argument(
+        "--labels", type=Path, required=True, help="numbers of their objects, same names"
+    )
     parser.add_argument("--model", default="vit_nano")
     parser.add_argument("--across", type=int, default=3, help="images along a side of the mosaic")
+    parser.add_argument("--enlarge", type=int, default=1, help="times, of images and tiles")
     parser.add_argument(
-        "--spacing", type=float, help="pixels from point to point, for a quick look"
+        "--spacing",
+        type=float,
+        help="pixels of the images from point to point; by default half of the smallest object",
     )
     parser.add_argument("--origin", action="store_true", help="once more with tiles elsewhere")
-    parser.add_argument("--huge", action="store_true", help="a scene of 400 Mpx too")
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="not all parts")
+    parser.add_argument("--keep", type=Path, help="folder for what is found")
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--measure-cost", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.measure_cost:
-        print(json.dumps(measure_cost(args.measure_cost)))
-        return
-    parts = args.only or PARTS
-    if "quality" in parts and not (args.images and args.labels):
-        parser.error("the part 'quality' needs --images and --labels")
-    here = machine()
-    if hasattr(os, "sched_getaffinity"):
-        here["cores it may use"] = len(os.sched_getaffinity(0))
-    print(json.dumps(here, indent=2), flush=True)
-    measures = {"quality": quality, "cost": cost, "filter": filtering}
-    figures: list[Figure] = []
-    for part in parts:
-        figures += measures[part](args)
-        print(table(figures), flush=True)
-        if args.json:  # after each part, so that an interrupted run leaves what it has
-            record = {"machine": here, "figures": [asdict(figure) for figure in figures]}
-            args.json.write_text(json.dumps(record, indent=2) + "\n")
+    here = machine_here()
+    figures = list(quality(args))
+    print(table(figures), flush=True)
+    save(args.json, here, figures)
 
 
 if __name__ == "__main__":
