@@ -87,7 +87,6 @@ def find(
     sam: Sam,
     pixels: np.ndarray,
     spacing: float | None,
-    halo: int | None = None,
     enlarge: int = 1,
     keep: Path | None = None,
     on_progress: Callable[[running.EverythingProgress], None] | None = None,
@@ -106,7 +105,7 @@ def find(
     if keep is not None and keep.exists():
         store = EmbeddingStore.open(keep)
     else:
-        geometry = TileGeometry(scene.shape, side, side // 8 if halo is None else halo)
+        geometry = TileGeometry(scene.shape, side, side // 8)
         where = MemoryStore() if keep is None else keep
         store = EmbeddingStore.create(where, SceneInfo.of(scene), ModelInfo.of(sam), geometry)
     result = segment_everything(
@@ -177,12 +176,6 @@ def duplicates(objects: FoundObjects) -> int:
     """Count the pairs of objects, with their whole masks, whose IoU is above 0.7."""
     masks = whole_masks(objects)
     return int((np.triu(iou_matrix(masks, masks), k=1) > 0.7).sum())
-
-
-def gone(one: FoundObjects, other: FoundObjects) -> float:
-    """Return the share of objects that another search has not found (IoU above 0.5)."""
-    iou = iou_matrix(whole_masks(one), whole_masks(other))
-    return float((iou.max(1, initial=0) <= 0.5).mean())
 
 
 def time_network() -> list[float]:
@@ -279,11 +272,6 @@ def quality(args: argparse.Namespace) -> Iterator[Figure]:
     if result.done:  # and not only read
         yield Figure("network's share of the time", 100 * share, "%", "at least 85")
         yield Figure("CPU seconds per megapixel", took / (pixels.size / 1e6), "s", note=note)
-    if args.origin:
-        halo = side // 8 + side // 32
-        other, _ = find(sam, pixels, halo=halo, keep=kept("elsewhere"), on_progress=told, **how)
-        changed = 100 * gone(result.objects, other.objects)
-        yield Figure("objects that change with the tiles' places", changed, "%", "1")
 
 
 def main() -> None:
@@ -303,7 +291,6 @@ def main() -> None:
         type=float,
         help="pixels of the images from point to point; by default half of the smallest object",
     )
-    parser.add_argument("--origin", action="store_true", help="once more with tiles elsewhere")
     parser.add_argument("--keep", type=Path, help="folder for what is found")
     parser.add_argument("--json", type=Path, help="write the figures here")
     args = parser.parse_args()
