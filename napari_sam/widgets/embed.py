@@ -65,7 +65,7 @@ class EmbedWidget(EmbedControls):
         Whose image.
     """
 
-    def __init__(self, viewer: napari.Viewer) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:  # napari looks for this name
         super().__init__(attach(viewer))
         self._status: Status | None = None
         self._store: EmbeddingStore | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import napari
 from napari.layers import Image
@@ -88,13 +88,12 @@ def _opened_by_napari(path: str, problem: InputError) -> napari.Viewer:
 
 
 def _begin(viewer: napari.Viewer, model: str | None) -> napari.Viewer:
-    viewer.window.add_plugin_dock_widget(PLUGIN, "Segment")
     attachment = attach(viewer)
-    options: dict[str, Any] = {} if model is None else {"model": model}
     try:
-        attachment.use(_image(viewer), **options)
+        attachment.use(_image(viewer), model)
     except InputError as error:
         attachment.say(str(error), "error")
+    viewer.window.add_plugin_dock_widget(PLUGIN, "Segment")
     return viewer
 
 

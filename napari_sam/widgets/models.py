@@ -52,7 +52,7 @@ class ModelsWidget(QWidget):
         Where it answers.
     """
 
-    def __init__(self, viewer: napari.Viewer) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:  # napari looks for this name
         super().__init__()
         self.attachment = attach(viewer)
         self._rows: list[ModelRow] = []

@@ -48,7 +48,7 @@ class SegmentWidget(QWidget):
         Where it is docked. If it has just one image, that is opened at once.
     """
 
-    def __init__(self, viewer: napari.Viewer) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:  # napari looks for this name
         super().__init__()
         self.attachment = attach(viewer)
         self._updating = False
