@@ -124,6 +124,11 @@ class ObjectColours(CyclicLabelColormap):
             slots = np.where(values == self.selection, slots, np.uint16(0))
         return slots
 
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """Describe it as a plain map of slots, which is what napari makes of it to draw."""
+        described = super().model_dump(**options)
+        return {**described, "selection": int(self._palette.slots(np.array(self.selection)))}
+
     def map(self, values: np.ndarray | int) -> np.ndarray:
         """Return the colours of labels, RGBA along a further axis."""
         colours = self.colors[self._palette.slots(np.asarray(values))]

@@ -222,3 +222,33 @@ def test_an_array_is_indexed_as_one_of_numpy(tmp_path: Path, axes: str, shape: A
         keys += [tuple(range(len(axes)))] if min(shape) >= len(axes) else []
         for key in keys:
             np.testing.assert_array_equal(np.asarray(array[key]), dense[key])
+
+
+def test_a_window_shows_the_colours_of_the_session(
+    session: Session, make_napari_viewer: Any
+) -> None:
+    """The pixels that napari draws, of all objects and of one alone."""
+    session.add_object(_square(10, 10, 20), colour="#ff8000")
+    session.add_object(_square(10, 50, 20))
+    viewer = make_napari_viewer(show=True)
+    image = viewer.add_image(STACK, visible=False)
+    shown = ObjectsLayer(viewer, image, session)
+    shown.layer.opacity = 1.0
+    viewer.dims.set_current_step(0, 1)
+
+    def drawn() -> list[str]:
+        shot = viewer.screenshot(canvas_only=True, flash=False, scale=1)
+        middle, zoom = np.array(shot.shape[:2]) / 2, viewer.camera.zoom
+        found = []
+        for place in ((20, 20), (20, 60)):
+            row, col = (middle + (np.array(place) - viewer.camera.center[-2:]) * zoom).astype(int)
+            found.append("#" + "".join(f"{value:02x}" for value in shot[row, col, :3]))
+        return found
+
+    assert drawn() == [session.info(number).colour for number in (1, 2)]
+    shown.layer.selected_label = 1
+    shown.layer.show_selected_label = True
+    alone = drawn()
+    assert alone[0] == "#ff8000"
+    assert alone[1] != session.info(2).colour
+    shown.close()
