@@ -80,7 +80,14 @@ def run(
             print("stopped: nothing was written")
             return
         with progress_bar("blocks") as show:
-            write_edges(edges, path, thinned=thinned, pixel_size=scene.pixel_size, on_progress=show)
+            write_edges(
+                edges,
+                path,
+                thinned=thinned,
+                pixel_size=scene.pixel_size,
+                georeference=scene.georeference,
+                on_progress=show,
+            )
     rows, cols = edges.shape
     print(f"{path}: {rows} × {cols} pixels, level {level}")
     for tile, why in edges.unseen[:_SHOWN]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam.errors import InputError
+from napari_sam.files.geotiff import at_level, geotiff_tags, ome_size
 from napari_sam.files.rasters import (
     Block,
     blocks,
@@ -19,6 +20,7 @@ from napari_sam.files.rasters import (
     write_pyramid,
     write_tiff,
 )
+from napari_sam.scenes.georeference import Georeference
 from napari_sam.scenes.sources import PixelSize
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ def write_edges(
     *,
     thinned: bool = True,
     pixel_size: PixelSize | None = None,
+    georeference: Georeference | None = None,
     on_progress: Progress | None = None,
 ) -> None:
     """Write edges as float32, 0 to 1; memory holds one part of 512 × 512 pixels.
@@ -71,7 +74,9 @@ def write_edges(
     thinned : bool
         As for `EdgeMap.read`.
     pixel_size : PixelSize, optional
-        Of level 0 of the Scene; only OME-Zarr tells it.
+        Of level 0 of the Scene. A TIFF tells it as OME-TIFF does, unless it has a georeference.
+    georeference : Georeference, optional
+        Of level 0 of the Scene; only TIFF tells it, as GeoTIFF does.
     on_progress : callable, optional
         Called with the number of parts that are done, and of all.
 
@@ -92,7 +97,12 @@ def write_edges(
             yield region, values
 
     if raster_kind(path) == "tiff":
-        write_tiff(path, parts(), edges.shape, np.float32, _SIDE, _CLASSIC)
+        tags, ome = [], None
+        if georeference is not None:
+            tags = geotiff_tags(at_level(georeference, edges.level))
+        elif pixel_size is not None:
+            ome = ome_size(pixel_size, edges.level)
+        write_tiff(path, parts(), edges.shape, np.float32, _SIDE, _CLASSIC, tags, ome)
         return
     write_pyramid(
         path,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -86,6 +86,8 @@ def write_tiff(
     dtype: DTypeLike,
     side: int,
     big_from: int,
+    tags: Sequence[tuple[int, int, int, Any, bool]] = (),
+    ome: dict[str, Any] | None = None,
 ) -> None:
     """Write a compressed TIFF of square tiles; a file of that name is replaced when it is whole.
 
@@ -103,6 +105,10 @@ def write_tiff(
         Rows and columns of a tile, a multiple of 16.
     big_from : int
         It is a BigTIFF if it has more bytes before compression.
+    tags : sequence
+        Further tags, as `geotiff.geotiff_tags` gives them.
+    ome : dict, optional
+        What OME's description says, as `geotiff.ome_size` gives it; without, there is none.
 
     Raises
     ------
@@ -127,7 +133,9 @@ def write_tiff(
             photometric="minisblack",
             compression="zlib",
             bigtiff=np.dtype(dtype).itemsize * shape[0] * shape[1] > big_from,
-            metadata=None,
+            ome=ome is not None,
+            metadata=ome,
+            extratags=tags,
             software="napari-sam-tiled",
         )
 
