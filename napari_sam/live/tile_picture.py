@@ -17,7 +17,7 @@ _LONGEST = 2048
 _FINEST = 2
 """Pixels of a scene along a pixel of the picture, at least."""
 
-_BORDER = 4
+_BORDER = 6
 """Width of a border in pixels of the tile's level."""
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
+from qtpy.QtCore import QTimer
 
 from napari_sam.live.embedder import RUNNING, Embedder
 from napari_sam.live.tile_picture import EDGE, picture_shape, tile_picture
-from napari_sam.tiles.store import State
+from napari_sam.tiles.roi import tiles_in
+from napari_sam.tiles.store import EmbeddingStore, State
 
 from .frame import placed_like
 from .highlight import add_quietly
@@ -22,13 +26,44 @@ if TYPE_CHECKING:
 __all__ = ["COLOURS", "TileOverlay"]
 
 COLOURS: dict[str, tuple[int, tuple[float, float, float], float, float]] = {
-    "encoded": (State.DONE, (0.25, 0.80, 0.45), 0.0, 0.55),
+    "encoded": (State.DONE, (0.25, 0.80, 0.45), 0.0, 0.70),
     "in hand": (RUNNING, (1.00, 0.75, 0.15), 0.25, 0.95),
     "failed": (State.FAILED, (0.95, 0.30, 0.25), 0.30, 0.95),
     "empty": (State.EMPTY, (0.60, 0.60, 0.60), 0.30, 0.70),
 }
 """What a tile's state is called, its value, colour, and opacity inside and at the border. The
 colours stand out from dark and from bright images, and differ in brightness too."""
+
+
+_RARELY = 1.0
+"""Seconds between two pictures of the same tiles, at least."""
+
+_SHARE = 20
+"""So many times as long as drawing takes lies between two pictures."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """What was drawn last, and when."""
+
+    store: EmbeddingStore
+    level: int
+    states: np.ndarray
+    time: float
+
+    def is_old(
+        self,
+        store: EmbeddingStore,
+        level: int,
+        states: np.ndarray,
+        seen: np.ndarray,
+        rest: float,
+    ) -> bool:
+        """Tell whether other states, of the tiles that are seen, are to be drawn now."""
+        if store is not self.store or level != self.level:
+            return True
+        changed = bool((states != self.states)[seen].any())
+        return changed and time.monotonic() > self.time + rest
 
 
 class TileOverlay:
@@ -47,7 +82,8 @@ class TileOverlay:
         self._viewer = viewer
         self._layer: Labels | None = None
         self._image: Image | None = None
-        self._drawn: tuple[object, int, bytes] | None = None
+        self._drawn: _Drawn | None = None
+        self._rest = _RARELY
 
     @property
     def layer(self) -> Labels | None:
@@ -61,7 +97,10 @@ class TileOverlay:
         return self._layer is not None and self._layer not in self._viewer.layers
 
     def show(self, image: Image, embedder: Embedder) -> int:
-        """Draw what there is of an image's tiles now; return of which level.
+        """Draw what there is of an image's tiles, if that is seen; return of which level.
+
+        A canvas takes a while to be drawn where there is no graphics card, so that this is done
+        seldom there, and nowhere for tiles that are out of view.
 
         Raises
         ------
@@ -70,19 +109,25 @@ class TileOverlay:
         """
         store, level = embedder.store, embedder.level_in_view()
         states = embedder.states(level)
-        drawn = store, level, states.tobytes()
         layer = self.layer
         if layer is None or image is not self._image:
             self.hide()
             layer = self._make(image, store.geometry.shape, picture_shape(store.geometry))
         else:
             self._follow(layer, image)
-        if drawn != self._drawn:
+        seen = tiles_in(store.geometry, level, embedder.view)
+        if self._drawn is None or self._drawn.is_old(store, level, states, seen, self._rest):
             layer.data = tile_picture(store.geometry, level, states)
-            self._drawn = drawn
+            self._drawn = _Drawn(store, level, states, time.monotonic())
+            QTimer.singleShot(0, self._measure)
         if self.layer is None:
             add_quietly(self._viewer, layer)
         return level
+
+    def _measure(self) -> None:
+        """Take notice of how long drawing took; called after it."""
+        if self._drawn is not None:
+            self._rest = max(_RARELY, _SHARE * (time.monotonic() - self._drawn.time))
 
     def hide(self) -> None:
         """Take the layer away."""
