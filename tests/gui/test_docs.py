@@ -11,6 +11,7 @@ import napari
 import numpy as np
 import pytest
 import tifffile
+from display import PACKAGES
 
 from napari_sam.widgets.actions import ACTIONS
 from napari_sam.widgets.reviewing import STEPS
@@ -22,6 +23,12 @@ def test_the_docs_tell_all_keys() -> None:
     text = (DOCS / "plugin.md").read_text(encoding="utf-8")
     keys = [key for action in ACTIONS for key in action.keys] + [step.key for step in STEPS]
     assert [key for key in keys if f"`{key}`" not in text] == []
+
+
+def test_the_readme_names_the_packages_that_are_installed() -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    told = readme.split("apt-get install ")[1].split("```")[0].replace("\\", " ").split()
+    assert told == PACKAGES.split()
 
 
 def test_the_notebook_runs(
