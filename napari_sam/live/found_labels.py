@@ -53,7 +53,7 @@ class FoundLevel:
 
 
 def found_levels(found: FoundObjects, lock: threading.Lock) -> list[FoundLevel]:
-    """Return all levels, from full resolution to the first that fits into a window.
+    """Return all levels, from full resolution to the first that fits into a window; two at least.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def found_levels(found: FoundObjects, lock: threading.Lock) -> list[FoundLevel]:
     lock : lock
         Of the search; see `FoundLevel`.
     """
-    levels = [FoundLevel(found, 0, lock)]
+    levels = [FoundLevel(found, 0, lock), FoundLevel(found, 1, lock)]
     while max(levels[-1].shape) > _KEPT:
         levels.append(FoundLevel(found, len(levels), lock))
     return levels

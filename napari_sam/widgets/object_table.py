@@ -83,7 +83,7 @@ class ObjectTableModel(QAbstractTableModel):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self._rows, self._values = ObjectRows.none(), [np.zeros(0)] * 7
-        self._columns = [_ID, _CLASS, _AREA, _IOU, _STABILITY, _LEVEL, _DOUBT]
+        self._columns = [_ID, _DOUBT, _CLASS, _AREA, _IOU, _STABILITY, _LEVEL]
         self._pixel_size: PixelSize | None = None
         self._alike: dict[int, float] | None = None
         self._sorted = _DOUBT.head, Qt.SortOrder.DescendingOrder
@@ -103,6 +103,8 @@ class ObjectTableModel(QAbstractTableModel):
             self._rearrange(rows)
             return
         self.beginResetModel()
+        if self._sorted[0] == _ALIKE.head:
+            self._sorted = _DOUBT.head, Qt.SortOrder.DescendingOrder
         self._pixel_size, self._alike = pixel_size, None
         self._take(rows)
         self.endResetModel()
@@ -118,8 +120,9 @@ class ObjectTableModel(QAbstractTableModel):
             How much, by id.
         """
         self.beginResetModel()
+        if self._alike is None:
+            self._sorted = _ALIKE.head, Qt.SortOrder.DescendingOrder
         self._alike = dict(alike)
-        self._sorted = _ALIKE.head, Qt.SortOrder.DescendingOrder
         self._take(rows.where(np.isin(rows.ids, np.fromiter(alike, np.int64, len(alike)))))
         self.endResetModel()
 
@@ -140,15 +143,15 @@ class ObjectTableModel(QAbstractTableModel):
         found = np.flatnonzero(self._rows.ids == object_id)
         return int(found[0]) if len(found) else None
 
-    def rowCount(self, parent: Index = _NOWHERE) -> int:  # noqa: N802
+    def rowCount(self, parent: Index = _NOWHERE) -> int:
         """Return how many objects there are."""
         return 0 if parent.isValid() else len(self._rows)
 
-    def columnCount(self, parent: Index = _NOWHERE) -> int:  # noqa: N802
+    def columnCount(self, parent: Index = _NOWHERE) -> int:
         """Return how many columns there are."""
         return 0 if parent.isValid() else len(self._columns)
 
-    def headerData(  # noqa: N802
+    def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
     ) -> Any:
         """Return what stands at the head of a column."""
@@ -210,7 +213,12 @@ def _described(
     rows: ObjectRows, pixel_size: PixelSize | None, alike: Mapping[int, float] | None
 ) -> tuple[list[_Column], list[np.ndarray]]:
     """Return the columns and their values."""
-    shown = [(_ID, rows.ids), (_CLASS, rows.classes), (_AREA, rows.areas)]
+    shown = [
+        (_ID, rows.ids),
+        (_DOUBT, rows.doubts),
+        (_CLASS, rows.classes),
+        (_AREA, rows.areas),
+    ]
     if pixel_size is not None:
         unit = unit_symbol(pixel_size.unit)
         column = _Column(f"Area, {unit}²", "By the pixel size of the image", "{:,.5g}")
@@ -219,7 +227,6 @@ def _described(
         (_IOU, rows.predicted_ious),
         (_STABILITY, rows.stabilities),
         (_LEVEL, rows.levels),
-        (_DOUBT, rows.doubts),
     ]
     if alike is not None:
         values = np.array([alike[number] for number in rows.ids.tolist()], np.float64)
@@ -250,7 +257,6 @@ class ObjectTable(QTableView):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setAlternatingRowColors(True)
         self.setShowGrid(False)
         self.setWordWrap(False)
         self.setTabKeyNavigation(False)  # Tab goes on to the next control
@@ -259,8 +265,8 @@ class ObjectTable(QTableView):
         rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
         columns.setHighlightSections(False)
-        self.setSortingEnabled(True)
         self._show_order()
+        self.setSortingEnabled(True)
         self.clicked.connect(self._click)
         self.setToolTip("A click goes to the object; a click on a head sorts")
 
@@ -286,7 +292,7 @@ class ObjectTable(QTableView):
         """Make columns as wide as what is seen of them."""
         self.resizeColumnsToContents()
 
-    def keyPressEvent(self, event: Any) -> None:  # noqa: N802
+    def keyPressEvent(self, event: Any) -> None:
         """Go up and down with the keys, and tell where that leads."""
         super().keyPressEvent(event)
         index = self.currentIndex()

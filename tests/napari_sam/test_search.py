@@ -128,7 +128,7 @@ def test_every_level_is_every_second_pixel_of_the_finer_one(found: FoundObjects)
 
 
 def test_levels_go_on_until_one_fits_a_window(found: FoundObjects) -> None:
-    assert len(found_levels(found, threading.Lock())) == 1
+    assert len(found_levels(found, threading.Lock())) == 2
     wide = FoundObjects(**{**vars(found), "shape": (3000, 5000)})
     levels = found_levels(wide, threading.Lock())
     assert [level.shape for level in levels] == [
