@@ -179,6 +179,19 @@ def test_embeddings_of_another_model_are_not_used_but_named(
         assert any("choose that model to use it" in note for note in place.notes)
 
 
+@pytest.mark.parametrize(
+    "document", ["{", "[]", '{"attributes": {"napari_sam_embedding_store": 5}}']
+)
+def test_what_is_no_store_beside_the_image_is_overlooked(
+    image: Path, model: str, document: str
+) -> None:
+    beside = image.with_name("cells.zarr")
+    beside.mkdir()
+    (beside / "zarr.json").write_text(document)
+    with Workplace.open(Picture.of(image), model) as place:
+        assert place.store.place.folder != beside
+
+
 def test_a_store_that_does_not_fit_stays_as_it_is(image: Path, model: str) -> None:
     with Workplace.open(Picture.of(image), model) as place:
         (own,) = place.folder.glob("*.embeddings")
