@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
 from napari.layers import Image, Labels
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent
+from qtpy.QtWidgets import QRadioButton
 
 from napari_sam.errors import InputError
 from napari_sam.scene import open_scene
@@ -168,3 +172,39 @@ def test_what_cannot_be_opened_or_saved_is_said(
     image.unlink()
     with pytest.raises(InputError, match=r"The image of the session .* is not there"):
         read(folder)
+
+
+def test_a_session_is_dropped_on_the_window(
+    make_napari_viewer: Callable[..., Any],
+    folder: Path,
+    image: Path,
+    labels: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offered: list[str] = []
+
+    def choose(dialog: QtReaderDialog) -> tuple[str, bool]:
+        # napari has a reader for all folders as well, and asks.
+        offered.extend(button.text() for button in dialog.findChildren(QRadioButton))
+        return "Segment Anything", False
+
+    monkeypatch.setattr(QtReaderDialog, "get_user_choices", choose)
+    viewer = make_napari_viewer()
+    window = viewer.window._qt_viewer
+    for path in (folder, folder / "session" / "session.json"):
+        viewer.layers.clear()
+        dropped = QMimeData()
+        dropped.setUrls([QUrl.fromLocalFile(str(path))])
+        window.dropEvent(
+            QDropEvent(
+                QPointF(9, 9),
+                Qt.DropAction.CopyAction,
+                dropped,
+                Qt.MouseButton.LeftButton,
+                Qt.KeyboardModifier.NoModifier,
+            )
+        )
+        shown, objects = viewer.layers
+        assert picture_of(shown).path == image
+        np.testing.assert_array_equal(objects.data, labels)
+    assert "Segment Anything" in offered
