@@ -289,13 +289,14 @@ class Attachment(QObject):
             raise InputError("Something is just being opened: wait until it is there.")
 
     def _open(self, layer: Image, model: str) -> Job:
-        t, z = plane_of(layer, self.viewer.dims)
         self._leave("closing the image before")
 
         def work(report: Callable[[object], None], stop: Callable[[], bool]) -> Workplace | None:
             for job in list(self._retiring):  # it may be the session of the same file
                 job.wait(60)
-            workplace = Workplace.open(picture_of(layer), model, t=t, z=z)
+            picture = picture_of(layer)
+            t, z = plane_of(layer, self.viewer.dims, picture.axes)
+            workplace = Workplace.open(picture, model, t=t, z=z)
             if stop():
                 workplace.close()
                 return None

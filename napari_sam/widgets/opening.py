@@ -41,8 +41,9 @@ def image_layers(path: str | Path) -> list[LayerData]:
     list of LayerData
         An image layer for a grey or a colour image; of others one for each channel. They have the
         levels of the file, or computed ones where it is large and has none. What a colour image has
-        besides, such as infrared, comes hidden. Their metadata say where the image is
-        (``image_path``), whatever was opened.
+        besides, such as infrared, comes hidden. Their metadata say what they show of which image
+        (``image_path``, ``image_axes``, ``image_channels``), as long as their data is what it was
+        (``image_data``).
 
     Raises
     ------
@@ -56,16 +57,16 @@ def image_layers(path: str | Path) -> list[LayerData]:
     count = samples * sizes.get("C", 1)
     in_colour = samples >= 3 and count == samples
     layers = []
-    common = {"metadata": {"image_path": os.fspath(path)}}
+    image = {"image_path": os.fspath(path), "image_axes": axes}
     if in_colour:
         scene = open_scene(path, z=sizes.get("Z", 1) // 2)
-        layers.append(_layer(name, axes, _colour(source, axes, scene), rgb=True, **common))
+        layers.append(_layer(name, image, (0, 1, 2), _colour(source, axes, scene), rgb=True))
     numbers = [
         n for n in range(3 if in_colour else 0, count) if count > samples or n != source.alpha
     ]
     for place, number in enumerate(numbers):
         scene = open_scene(path, channels=number, z=sizes.get("Z", 1) // 2)
-        options: dict[str, Any] = common | {"contrast_limits": _limits(scene)}
+        options: dict[str, Any] = {"contrast_limits": _limits(scene)}
         alone = len(numbers) == 1 and not in_colour
         if in_colour:
             options["visible"] = False
@@ -74,18 +75,26 @@ def image_layers(path: str | Path) -> list[LayerData]:
             options |= {"colormap": colour, "blending": "additive"}
         called = name if alone else f"{name}, {_channel(scene.channels[0])}"
         data = _grey(source, axes, divmod(number, samples), scene)
-        layers.append(_layer(called, axes, data, **options))
+        layers.append(_layer(called, image, number, data, **options))
     return layers
 
 
-def _layer(name: str, axes: str, data: list[Lazy], **options: Any) -> LayerData:
-    several = len(data) > 1
+def _layer(
+    name: str,
+    image: dict[str, Any],
+    channels: int | tuple[int, ...],
+    levels: list[Lazy],
+    **options: Any,
+) -> LayerData:
+    data = levels if len(levels) > 1 else levels[0]
+    letters = _order(image["image_axes"]).removesuffix("S").lower()
     return (
-        data if several else data[0],
+        data,
         {
             "name": name,
-            "multiscale": several,
-            "axis_labels": tuple(axis.lower() for axis in _order(axes) if axis != "S"),
+            "multiscale": len(levels) > 1,
+            "axis_labels": tuple(letters),
+            "metadata": {**image, "image_channels": channels, "image_data": data},
             **options,
         },
         "image",

@@ -45,6 +45,12 @@ def picture_of(layer: Image, channels: int | str | Sequence[int | str] | None = 
     levels: list[Any] = list(layer.data) if layer.multiscale else [layer.data]
     told, axes = axes_of(layer, labels_only=True), axes_of(layer)
     size, path = _pixel_size(layer), _file(layer)
+    read = layer.metadata
+    if read.get("image_data") is layer.data_raw and layer.data_raw is not None:
+        # Of this package's own reader, and still what that read.
+        chosen = read["image_channels"] if channels is None else channels
+        image = read["image_path"] if path is None else path
+        return Picture(image, read["image_axes"], chosen, size, layer.name, path)
     content = None if path is None else content_of(path, levels[0], told, axes)
     if content is not None and _is_as_shown(content, layer):
         chosen = content.channel if channels is None else channels

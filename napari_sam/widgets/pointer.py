@@ -58,12 +58,12 @@ def axes_shown(layer: Image | Labels, axes: str | None = None) -> str:
     Parameters
     ----------
     layer : Image or Labels
-        Whose axes.
+        Whose axes, as its labels have them.
     axes : str, optional
-        Of the scene that it shows all of, or one channel of: its file may know more than the layer.
-        An axis of channels that the layer lacks is left out.
+        Of the scene that it shows all of, or one channel of: its file may know more than a layer
+        without labels. An axis of channels that the layer lacks is left out.
     """
-    for known in (axes, axes_of(layer)):
+    for known in (axes_of(layer, labels_only=True), axes, axes_of(layer)):
         letters = (known or "").replace("S", "")
         for candidate in (letters, letters.replace("C", "")):
             if len(candidate) == layer.ndim:

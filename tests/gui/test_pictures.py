@@ -18,6 +18,7 @@ from PIL import Image as Pillow
 
 from napari_sam.errors import InputError
 from napari_sam.scene import PixelSize
+from napari_sam.widgets.opening import image_layers
 from napari_sam.widgets.pictures import picture_of, plane_of
 
 RNG = np.random.default_rng(3)
@@ -168,3 +169,36 @@ def test_pixel_size_from_scale_and_units() -> None:
     layer = Image(STACK, scale=(2, 0.5, 0.25), units=("um", "um", "um"))
     assert picture_of(layer).open().pixel_size == PixelSize(0.5, 0.25, "micrometer")
     assert picture_of(Image(GREY, scale=(3, 3))).pixel_size is None
+
+
+def _read(path: Path) -> list[Image]:
+    """Open a file as the plugin's own reader does."""
+    return [Image(data, **options) for data, options, _ in image_layers(path)]
+
+
+def test_what_the_plugin_reads_is_worked_on_in_its_file(tmp_path: Path) -> None:
+    """Colour that is shown stretched, and one band of several, belong to the file all the same."""
+    bands = RNG.integers(0, 4000, (40, 50, 4), dtype=np.uint16)
+    path = tmp_path / "aerial.tif"
+    tifffile.imwrite(path, bands, photometric="rgb", extrasamples=("unspecified",))
+    colour, infrared = _read(path)
+    picture = picture_of(colour)
+    assert (picture.path, picture.channels) == (path, (0, 1, 2))
+    np.testing.assert_array_equal(picture.open().read(0, ALL, ALL), bands[..., :3])
+    picture = picture_of(infrared)
+    assert (picture.path, picture.channels) == (path, 3)
+    np.testing.assert_array_equal(picture.open().read(0, ALL, ALL)[..., 0], bands[..., 3])
+    infrared.data = np.asarray(infrared.data) // 2
+    assert picture_of(infrared).path is None
+
+
+def test_a_series_whose_file_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "series.tif"
+    tifffile.imwrite(path, STACK, imagej=True, metadata={"axes": "TYX"})
+    for layer in (_opened(path), *_read(path)):
+        viewer = ViewerModel()
+        viewer.add_layer(layer)
+        viewer.dims.set_current_step(0, 2)
+        picture = picture_of(layer)
+        assert (picture.path, picture.axes) == (path, "TYX")
+        assert plane_of(layer, viewer.dims, picture.axes) == (2, 0)
