@@ -16,7 +16,7 @@ from napari.utils.key_bindings import coerce_keybinding
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QKeyEvent, QKeySequence
 
-from . import commands
+from . import commands, reviewing
 from .window import canvas, keys_of, main_window
 
 if TYPE_CHECKING:
@@ -168,6 +168,10 @@ ACTIONS = (
         "draw_points", "Prompt by clicks", ("Q",), partial(commands.draw, tool="click"), _is_open
     ),
     Action("draw_boxes", "Prompt by boxes", ("B",), partial(commands.draw, tool="box"), _is_open),
+    *(
+        Action(step.name, step.description, (step.key,), step.run, step.is_due)
+        for step in reviewing.STEPS
+    ),
     Action("help", "Show these keys", ("H",), _help, _is_open),
 )
 """In the order in which the help lists them."""

@@ -17,6 +17,8 @@ __all__ = ["Clicks"]
 _SLACK = 4
 """Screen pixels by which a hand slips during a click."""
 
+_MODIFIERS = ("Control", "Shift", "Alt", "Meta")
+
 _RESTING = 40
 """Milliseconds that a pointer rests before it is asked what is under it."""
 
@@ -66,26 +68,25 @@ class Clicks(QObject):
         if event.button != 1 or not self.listening:
             return
         began, world = tuple(event.pos), tuple(event.position)
-        modifiers = frozenset(event.modifiers)
+        held = frozenset(name for name in _MODIFIERS if name in event.modifiers)
         yield
         while event.type == "mouse_move":
             if max(abs(event.pos[0] - began[0]), abs(event.pos[1] - began[1])) > _SLACK:
                 return  # the camera is moved
             yield
-        self._clicked(world, modifiers)
+        self._clicked(world, held)
 
-    def _clicked(self, world: tuple[float, ...], modifiers: frozenset[str]) -> None:
+    def _clicked(self, world: tuple[float, ...], held: frozenset[str]) -> None:
         attachment = self._attachment
         place = self._place_of(world)
         if place is None or not attachment.here():
             return
-        names = {str(modifier) for modifier in modifiers}
-        if names <= {"Control"}:
-            other = "Control" in names
+        if held <= {"Control"}:
+            other = "Control" in held
             commands.point(attachment, *place, attachment.intent.foreground != other)
-        elif names == {"Shift"}:
+        elif held == {"Shift"}:
             self._pick(*place)
-        elif names == {"Alt"}:
+        elif held == {"Alt"}:
             found = self._object_at(*place)
             if found is not None:
                 commands.correct(attachment, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -19,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 __all__ = [
+    "LayerList",
     "Message",
     "add_row",
     "button",
@@ -65,6 +67,38 @@ def combo(choices: Iterable[tuple[str, object]], tooltip: str) -> QComboBox:
     for text, meaning in choices:
         made.addItem(text, meaning)
     return made
+
+
+class LayerList(QComboBox):
+    """A list of layers to choose from, which is told what there are."""
+
+    def __init__(self, tooltip: str) -> None:
+        super().__init__()
+        self.setToolTip(tooltip)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.layers: list[Any] = []  # Qt need not hold what is not its own
+
+    @property
+    def layer(self) -> Any:
+        """The layer that is chosen, None if there is none."""
+        index = self.currentIndex()
+        return self.layers[index] if 0 <= index < len(self.layers) else None
+
+    def list_layers(self, layers: Iterable[Any]) -> None:
+        """Offer these layers; the one that is chosen stays so, if it is among them."""
+        chosen, there = self.layer, list(layers)
+        self.blockSignals(True)
+        self.clear()
+        self.layers = there
+        self.addItems([layer.name for layer in there])
+        self.choose(chosen)
+        self.blockSignals(False)
+
+    def choose(self, layer: Any) -> None:
+        """Choose a layer, if it is there."""
+        for index, one in enumerate(self.layers):
+            if one is layer:
+                self.setCurrentIndex(index)
 
 
 def in_a_row(*widgets: QWidget) -> QWidget:

@@ -46,6 +46,12 @@ class Mailbox(QObject):
                 except RuntimeError:  # the window is gone, and this with it
                     self._open = False
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits to be called."""
+        with self._lock:
+            return not self._letters
+
     def close(self) -> None:
         """Forget what waits, and whatever comes."""
         with self._lock:
@@ -122,7 +128,7 @@ class Job(QObject):
             self.failed.emit(told)
         else:
             self.stopped.emit()
-        self.setParent(None)  # it lives on as long as somebody holds it
+        self.deleteLater()  # not at once: a part of it is what calls this
 
 
 def run_job(

@@ -90,6 +90,11 @@ class Offers(QObject):
         """Whether answers are still to come."""
         return not all(map(self.is_fresh, self._asked()))
 
+    @property
+    def busy(self) -> bool:
+        """Whether something that was asked is not answered or refused yet."""
+        return self._preview is not None and not (self._preview.idle and self._mailbox.empty)
+
     def is_fresh(self, object_id: int) -> bool:
         """Whether the candidates of an object are the answer to the prompts that it has now."""
         answered = self._answered.get(object_id)

@@ -97,7 +97,7 @@ class Opened(QObject):
         self.layers.close()
         self.objects.close()
         self.embedder.stop()
-        self.setParent(None)
+        self.deleteLater()
         return self.embedder
 
     @property

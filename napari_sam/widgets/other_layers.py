@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sam.errors import InputError
 
-from .controls import button, combo, in_a_row, labelled
+from .controls import LayerList, button, in_a_row, labelled
 from .layer_prompts import import_labels, label_as_mask, take_prompts
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class OtherLayers(QWidget):
     def __init__(self, attachment: Attachment) -> None:
         super().__init__()
         self._attachment = attachment
-        self.layer = combo((), "A layer of points, shapes or labels, placed in whatever way")
+        self.layer = LayerList("A layer of points, shapes or labels, placed in whatever way")
         self.layer.currentIndexChanged.connect(lambda _: self._enable())
         self.as_prompts = button(
             "As prompts", "Take its points, boxes and lines over as prompts", self._take_prompts
@@ -43,21 +43,19 @@ class OtherLayers(QWidget):
 
     def list_layers(self) -> None:
         """Offer the layers that there are, but those that this plugin made."""
-        attachment, chosen = self._attachment, self.layer.currentData()
-        ours = set() if attachment.layers is None else set(attachment.layers.all())
-        self.layer.blockSignals(True)
-        self.layer.clear()
-        for layer in attachment.viewer.layers:
-            made = layer in ours or layer is attachment.objects_layer
-            if isinstance(layer, Points | Shapes | Labels) and not made:
-                self.layer.addItem(layer.name, layer)
-                if layer is chosen:
-                    self.layer.setCurrentIndex(self.layer.count() - 1)
-        self.layer.blockSignals(False)
+        attachment = self._attachment
+        ours: list[Layer | None] = [attachment.objects_layer]
+        if attachment.layers is not None:
+            ours += attachment.layers.all()
+        self.layer.list_layers(
+            layer
+            for layer in attachment.viewer.layers
+            if isinstance(layer, Points | Shapes | Labels) and layer not in ours
+        )
         self._enable()
 
     def _enable(self) -> None:
-        layer = self.layer.currentData()
+        layer = self.layer.layer
         self.as_prompts.setEnabled(isinstance(layer, Points | Shapes))
         self.as_mask.setEnabled(isinstance(layer, Labels))
         self.as_objects.setEnabled(isinstance(layer, Labels))
@@ -89,7 +87,7 @@ class OtherLayers(QWidget):
         self._do(take)
 
     def _do(self, take: Callable[[Layer], str]) -> None:
-        layer = self.layer.currentData()
+        layer = self.layer.layer
         if layer is None:
             return
         try:

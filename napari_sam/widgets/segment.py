@@ -15,10 +15,9 @@ from napari_sam.session import SessionEvent
 from . import commands
 from .attached import attach
 from .candidate_buttons import CandidateButtons
-from .controls import Message, button, combo, in_a_row, labelled, scrolling, separator
+from .controls import LayerList, Message, button, combo, in_a_row, labelled, scrolling, separator
 from .help import show_help
 from .other_layers import OtherLayers
-from .window import unwrapped
 
 if TYPE_CHECKING:
     import napari
@@ -76,7 +75,7 @@ class SegmentWidget(QWidget):
     def _make(self) -> None:
         """Make the controls, in the order in which Tab goes through them."""
         attachment = self.attachment
-        self.image = combo((), "The image layer to segment")
+        self.image = LayerList("The image layer to segment")
         self.start = button(
             "Start", "Open the image: go on where it was left, or begin", self._start
         )
@@ -179,11 +178,11 @@ class SegmentWidget(QWidget):
     # What the person does
 
     def _start(self) -> None:
-        layer = self.image.currentData()
+        layer = self.image.layer
         try:
             if layer is None:
                 raise InputError("There is no image: open one first.")
-            self.attachment.use(unwrapped(layer))
+            self.attachment.use(layer)
         except InputError as error:
             self.attachment.say(str(error), "warning")
 
@@ -199,30 +198,22 @@ class SegmentWidget(QWidget):
 
     def _list_images(self, event: object = None) -> None:
         images = [layer for layer in self.viewer.layers if isinstance(layer, Image)]
-        chosen = self.image.currentData()
-        self.image.blockSignals(True)
-        self.image.clear()
-        for layer in images:
-            self.image.addItem(layer.name, layer)
-        self.image.blockSignals(False)
-        meant = chosen if chosen in images else self.viewer.layers.selection.active
-        self._choose_image(meant if meant in images else (images[-1] if images else None))
+        chosen = self.image.layer
+        self.image.list_layers(images)
+        if chosen not in images:
+            active = self.viewer.layers.selection.active
+            self.image.choose(active if active in images else (images[-1] if images else None))
         self.others.list_layers()
         self._show_state()
 
     def _active_changed(self, event: object) -> None:
         active = self.viewer.layers.selection.active
         if isinstance(active, Image):
-            self._choose_image(active)
+            self.image.choose(active)
         self._show_state()
 
-    def _choose_image(self, layer: Image | None) -> None:
-        for index in range(self.image.count()):
-            if self.image.itemData(index) is layer:
-                self.image.setCurrentIndex(index)
-
     def _workplace_changed(self, workplace: object) -> None:
-        self._choose_image(self.attachment.image_layer)
+        self.image.choose(self.attachment.image_layer)
         self._list_classes()
         self._show_state()
 
@@ -255,8 +246,8 @@ class SegmentWidget(QWidget):
         is_open = workplace is not None
         for part in (self.prompting, self.editing, self.others):
             part.setEnabled(is_open and not attachment.busy)
-        self.start.setEnabled(self.image.count() > 0 and not attachment.busy)
-        chosen = self.image.currentData()
+        self.start.setEnabled(bool(self.image.layers) and not attachment.busy)
+        chosen = self.image.layer
         self.start.setText(
             "Opening ..." if attachment.busy
             else "Open again" if is_open and chosen is attachment.image_layer
