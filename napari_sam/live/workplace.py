@@ -214,10 +214,15 @@ class Workplace:
 
     def _enter(self, t: int, z: int, model_name: str) -> None:
         view, notes = self._look(t, z, model_name)
-        if view.scene is not self.session.scene:
-            self.session.go_to(view.scene, view.segmenter)
-        self.session.use(view.segmenter, SessionModel.of(view.store))
-        self._view, self._notes = view, notes
+        before, self._view = self._view, view  # who hears of it finds all that is new
+        try:
+            if view.scene is not self.session.scene:
+                self.session.go_to(view.scene, view.segmenter)
+            self.session.use(view.segmenter, SessionModel.of(view.store))
+        except BaseException:
+            self._view = before
+            raise
+        self._notes = notes
 
     def _look(self, t: int, z: int, model_name: str) -> tuple[_View, tuple[str, ...]]:
         """Prepare to work on a plane; nothing changes yet."""

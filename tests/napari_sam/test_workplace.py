@@ -268,6 +268,20 @@ def test_a_plane_that_is_not_there_changes_nothing(tmp_path: Path, model: str) -
         assert (place.scene.z, place.store) == (0, store)
 
 
+def test_who_hears_of_another_plane_finds_it(tmp_path: Path, model: str) -> None:
+    with Workplace.open(Picture(STACK, axes="ZYX"), model, folder=tmp_path) as place:
+        seen: list[tuple[str, int, int]] = []
+        place.session.on_change(
+            lambda event: seen.append((event.kind, place.scene.z, place.store.scene.z))
+        )
+        place.go_to(0, 2)
+        assert seen == [("plane", 2, 2), ("model", 2, 2)]
+        place.session.close()
+        with pytest.raises(InputError, match="is closed"):
+            place.go_to(0, 1)
+        assert place.scene.z == 2
+
+
 def test_another_model_answers_and_is_recorded(image: Path, model: str, other_model: str) -> None:
     with Workplace.open(Picture.of(image), model) as place:
         place.session.add_point(40, 50)
