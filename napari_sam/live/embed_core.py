@@ -199,8 +199,10 @@ class EmbedCore:
                 self._running = ()
                 self._turns.end()
         self._measure(summary, time.monotonic() - began)
-        self._refresh(*{tile.level for tile in tiles})
-        self._blame.judge(summary)
+        try:
+            self._blame.judge(summary)
+        finally:
+            self._refresh(*{tile.level for tile in tiles})
         self._tell()
 
     def _notice_store(self) -> None:
