@@ -17,7 +17,13 @@ from napari_sam import __version__
 from napari_sam.allocator import keep_freed_memory
 from napari_sam.cli_evaluation import add_evaluate
 from napari_sam.cli_options import add_model
-from napari_sam.cli_segmenting import add_edges, add_scheduler, add_sizes, add_store
+from napari_sam.cli_segmenting import (
+    add_edges,
+    add_proposals,
+    add_scheduler,
+    add_sizes,
+    add_store,
+)
 from napari_sam.cli_tiles import add_encode, add_info, add_verify
 from napari_sam.cli_training import add_train
 from napari_sam.cli_viewer import add_demo, add_open
@@ -32,6 +38,7 @@ commands:
   open      open an image in napari, ready to click
   segment   outline objects in an image
   edges     find edges in an image of any size
+  proposals propose objects, the surest first
   train     teach a model from images whose objects are outlined
   evaluate  measure a model on images whose objects are known
   encode    prepare a large image, tile by tile, so that prompts are answered at once
@@ -130,6 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_segment(commands)
     add_edges(commands)
+    add_proposals(commands)
     add_demo(commands)
     add_open(commands)
     add_train(commands)

@@ -1,4 +1,4 @@
-"""The options of `napari-sam edges`, and those of `segment` for images of any size."""
+"""The options of `napari-sam edges` and `proposals`, and those of `segment` for large images."""
 
 import argparse
 import re
@@ -23,6 +23,21 @@ levels. Without --store each tile is encoded, used and forgotten.
 examples:
   napari-sam edges slide.tif -o edges.tif
   napari-sam edges slide.tif -o edges.zarr --store slide.embeddings --level 1
+"""
+
+
+_PROPOSALS = """\
+Propose objects in an image of any size, the surest first. Unlike objects they may
+overlap and contradict each other: each true object is to be among the first.
+"""
+
+_PROPOSALS_EXAMPLES = """\
+The score is predicted IoU × stability. What a .csv holds `napari-sam segment --boxes`
+takes. Embeddings and what was found are kept: the next call needs no network.
+
+examples:
+  napari-sam proposals slide.tif -o proposals.csv --most 1000
+  napari-sam proposals slide.tif -o proposals.parquet --sizes 8um,60um
 """
 
 
@@ -66,13 +81,40 @@ def add_edges(commands: Any) -> None:
     add_device(parser)
 
 
+def add_proposals(commands: Any) -> None:
+    """Describe the command to the parser of `napari-sam`."""
+    parser = commands.add_parser(
+        "proposals",
+        usage="napari-sam proposals IMAGE -o PROPOSALS.csv [--most N] [--sizes MIN,MAX]",
+        description=_PROPOSALS,
+        epilog=_PROPOSALS_EXAMPLES,
+    )
+    parser.set_defaults(run=_run_proposals)
+    parser.add_argument(
+        "image", metavar="IMAGE", help="an image file, or an OME-Zarr's folder or URL"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="PROPOSALS",
+        type=Path,
+        required=True,
+        help="ends in .csv (boxes) or .parquet (masks too); replaced if it is there",
+    )
+    parser.add_argument("--most", metavar="N", type=int, help="only so many, the surest")
+    add_sizes(parser)
+    add_model(parser)
+    add_store(parser)
+    add_scheduler(parser)
+
+
 def add_sizes(group: Any) -> None:
     """Let it be said how large the objects are."""
     group.add_argument(
         "--sizes",
         metavar="MIN,MAX",
         type=parse_sizes,
-        help="with --everything: only objects of these sizes, sides of squares of the same area, "
+        help="of everything: only objects of these sizes, sides of squares of the same area, "
         "in pixels or with a unit (8um,60um); one of them may be left out (8,)",
     )
 
@@ -92,7 +134,7 @@ def add_scheduler(group: Any) -> None:
     group.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="with --everything: of a dask scheduler, whose workers look at the tiles; all must "
+        help="for everything: of a dask scheduler, whose workers look at the tiles; all must "
         "reach image and store",
     )
 
@@ -150,4 +192,19 @@ def _run_edges(options: argparse.Namespace) -> None:
         model_name=options.model,
         device=options.device,
         thinned=options.thin,
+    )
+
+
+def _run_proposals(options: argparse.Namespace) -> None:
+    from napari_sam.commands import proposals
+    from napari_sam.commands.segment_scene import Sizes
+
+    proposals.run(
+        options.image,
+        options.output,
+        most=options.most,
+        sizes=Sizes() if options.sizes is None else options.sizes,
+        where=options.store,
+        scheduler=options.scheduler,
+        model_name=options.model,
     )

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from napari_sam.scene import Scene
-    from napari_sam.segment.everything import FoundObjects
+    from napari_sam.segment.everything import EverythingResult, FoundObjects
     from src_model import Sam
 
 STOPPED = "stopped; what was encoded is kept: the same command begins again with it."
@@ -100,15 +100,7 @@ def run(
     check_output_folder(folder)
     sizes_in_pixels((sizes.smallest, sizes.largest), sizes.unit, scene.pixel_size)  # or refuses
     check_model(model_name, "auto", "auto")
-    if scheduler is not None:
-        with connect(scheduler):  # refused here, before anything is written
-            pass
-        # Workers may run in another folder.
-        image = image if "://" in image else str(Path(image).absolute())
-        folder = folder.absolute()
-        scene = open_scene(image)
-        where = where if where is None or "://" in where else str(Path(where).absolute())
-    prepared = prepare(image, scene, where, model_name, folder)
+    prepared = prepare(image, scene, where, model_name, folder, scheduler)
     scene, store, sam = prepared.scene, prepared.store, prepared.sam
     start = time.perf_counter()
     failed: tuple[Failure, ...] = ()
@@ -116,7 +108,8 @@ def run(
     if prompts:
         objects, kinds = _prompted(scene, store, sam, prompts)
     else:
-        objects, failed = _everything(prepared, sizes, scheduler)
+        result = find_everything(prepared, sizes, scheduler)
+        objects, failed = result.objects, result.failed
     seconds = time.perf_counter() - start
     rows, cols = scene.shape
     listed = _rows(objects, kinds)
@@ -131,7 +124,7 @@ def run(
     print(
         f"{prepared.where} ({size_said(store.size_on_disk())}): embeddings, kept for the next call"
     )
-    _refuse_failures(failed)
+    refuse_failures(failed)
 
 
 def stem_of(image: str) -> str:
@@ -167,24 +160,39 @@ class Prepared:
     where: str
 
 
-def prepare(image: str, scene: Scene, where: str | None, model_name: str, folder: Path) -> Prepared:
+def prepare(
+    image: str,
+    scene: Scene,
+    where: str | None,
+    model_name: str,
+    folder: Path,
+    scheduler: str | None = None,
+) -> Prepared:
     """Load the network, and open or make the store of an image's embeddings.
 
     Parameters
     ----------
-    image, scene, where, model_name, folder
+    image, scene, where, model_name, folder, scheduler
         As for `run`.
 
     Raises
     ------
     InputError
-        If model or store cannot be used, or labels could not be written.
+        If model, store or scheduler cannot be used, or labels could not be written.
     """
     stem = stem_of(image)
     labels = folder / f"{stem}_labels.zarr"
     if labels.exists() and not is_zarr(labels):
         raise InputError(f"{labels} is no Zarr: remove it, or choose another folder.")
     where = str(folder / f"{stem}.embeddings") if where is None else where
+    if scheduler is not None:
+        with connect(scheduler):  # refused here, before anything is written
+            pass
+        # Workers may run in another folder.
+        image, where = (
+            place if "://" in place else str(Path(place).absolute()) for place in (image, where)
+        )
+        scene = open_scene(image)
     store = _there(where)
     if store is not None:
         scene = open_like(store, image)
@@ -277,9 +285,14 @@ def _prompted(
     return as_found(found, scene.shape), [one.prompt for one in found if one.mask.any()]
 
 
-def _everything(
-    prepared: Prepared, sizes: Sizes, scheduler: str | None
-) -> tuple[FoundObjects, tuple[Failure, ...]]:
+def find_everything(prepared: Prepared, sizes: Sizes, scheduler: str | None) -> EverythingResult:
+    """Find all objects, and show how far it is.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        With what to do next, if ctrl-C stopped it.
+    """
     with (
         nullcontext() if scheduler is None else connect(scheduler) as client,
         stopping() as should_stop,
@@ -300,7 +313,7 @@ def _everything(
         raise KeyboardInterrupt(
             f"stopped, {result.left} tiles are left: the same command goes on with them."
         )
-    return result.objects, result.failed
+    return result
 
 
 def _rows(objects: FoundObjects, kinds: Sequence[str]) -> list[SegmentedObject]:
@@ -319,7 +332,14 @@ def _rows(objects: FoundObjects, kinds: Sequence[str]) -> list[SegmentedObject]:
     ]
 
 
-def _refuse_failures(failed: Sequence[Failure]) -> None:
+def refuse_failures(failed: Sequence[Failure]) -> None:
+    """List tiles that failed, if any, and end the command with a sentence.
+
+    Raises
+    ------
+    InputError
+        If there are any.
+    """
     if not failed:
         return
     for failure in failed[:_SHOWN]:

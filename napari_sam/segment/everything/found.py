@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -59,6 +59,17 @@ class FoundObjects:
     def ids(self) -> np.ndarray:
         """The ids 1 to n, int64."""
         return np.arange(1, len(self) + 1)
+
+    def take(self, indices: np.ndarray) -> FoundObjects:
+        """Return some of them, in this order, with ids of their own."""
+        taken = {
+            field.name: getattr(self, field.name)[indices]
+            for field in fields(self)
+            if field.name not in ("shape", "_mask")
+        }
+        return FoundObjects(
+            shape=self.shape, **taken, _mask=lambda index: self._mask(int(indices[index]))
+        )
 
     @property
     def doubts(self) -> np.ndarray:
