@@ -82,8 +82,8 @@ class ObjectsLayer:
         return self.layer in self._viewer.layers
 
     def show(self) -> None:
-        """Put the layer back, if it was removed."""
-        if not self.is_shown:
+        """Put the layer back, if it was removed and its image is still there."""
+        if not self.is_shown and self._image in self._viewer.layers and self._fits():
             self.layer = self._made()
             self._insert()
 
@@ -147,8 +147,12 @@ class ObjectsLayer:
                 continue  # the id that it had
         return found
 
+    def _fits(self) -> bool:
+        """Tell whether the image has the axes that it had: its data may have been replaced."""
+        return self._image.ndim == len(self._axes)
+
     def _is_visible(self, regions: dict[tuple[int, int], Region]) -> bool:
-        if self._viewer.dims.ndisplay == 3:
+        if self._viewer.dims.ndisplay == 3 or not self._fits():
             return bool(regions)
         region = regions.get(plane_of(self._image, self._viewer.dims, self._axes))
         if region is None:
@@ -167,7 +171,7 @@ class ObjectsLayer:
         return bool((coarse(region, self.layer.data_level) & seen).area)
 
     def _follow(self, event: Any = None) -> None:
-        for name in _FOLLOWED:
+        for name in _FOLLOWED if self._fits() else ():
             setattr(self.layer, name, getattr(self._image, name))
 
     def _rename(self, event: Any = None) -> None:

@@ -138,6 +138,21 @@ def test_a_layer_that_was_removed_is_told_and_comes_back(session: Session) -> No
     assert len(told) == 1
 
 
+def test_an_image_that_becomes_another_leaves_the_objects_as_they_are(session: Session) -> None:
+    viewer = ViewerModel()
+    image, shown = _shown(viewer, session, scale=(2, 1, 1))
+    image.data = STACK[0]
+    image.scale = (3, 3)
+    session.add_object(_square(5, 5))
+    assert shown.layer.scale == pytest.approx((2, 1, 1))
+    viewer.layers.remove(image)
+    session.undo()
+    viewer.layers.remove(shown.layer)
+    shown.show()
+    assert not shown.is_shown
+    shown.close()
+
+
 def test_what_was_selected_stays_selected(session: Session) -> None:
     viewer = ViewerModel()
     other = viewer.add_points()
