@@ -253,10 +253,12 @@ def test_a_window_shows_the_colours_of_the_session(
 
     def drawn() -> list[str]:
         shot = viewer.screenshot(canvas_only=True, flash=False, scale=1)
-        middle, zoom = np.array(shot.shape[:2]) / 2, viewer.camera.zoom
+        middle, zoom = np.array(shot.shape[:2]) / 2, viewer.scene.camera.zoom
         found = []
         for place in ((20, 20), (20, 60)):
-            row, col = (middle + (np.array(place) - viewer.camera.center[-2:]) * zoom).astype(int)
+            row, col = (middle + (np.array(place) - viewer.scene.camera.center[-2:]) * zoom).astype(
+                int
+            )
             found.append("#" + "".join(f"{value:02x}" for value in shot[row, col, :3]))
         return found
 
