@@ -55,10 +55,10 @@ def tile_picture(geometry: TileGeometry, level: int, states: np.ndarray) -> np.n
     Examples
     --------
     >>> tile_picture(TileGeometry((8, 20), tile=12, halo=2), 0, np.array([[0, 1]], np.uint8))
-    array([[9, 9, 9, 9, 9, 10, 10, 10, 10, 10],
-           [9, 9, 9, 9, 9, 10, 10, 10, 10, 10],
-           [9, 9, 9, 9, 9, 10, 10, 10, 10, 10],
-           [9, 9, 9, 9, 9, 10, 10, 10, 10, 10]], dtype=uint8)
+    array([[ 9,  9,  9,  9,  9, 10, 10, 10, 10, 10],
+           [ 9,  9,  9,  9,  9, 10, 10, 10, 10, 10],
+           [ 9,  9,  9,  9,  9, 10, 10, 10, 10, 10],
+           [ 9,  9,  9,  9,  9, 10, 10, 10, 10, 10]], dtype=uint8)
     """
     shape, (tile_rows, tile_cols) = picture_shape(geometry), geometry.grid(level)
     tops = [geometry.core(TileId(level, row, 0)).row0 << level for row in range(tile_rows)]

@@ -89,7 +89,7 @@ def shown_level(geometry: TileGeometry, levels: Sequence[int], view: Region) -> 
     --------
     >>> geometry = TileGeometry((16_384, 16_384))
     >>> [shown_level(geometry, range(5), Region(0, 0, side, side)) for side in (300, 5000, 16_384)]
-    [0, 0, 2]
+    [0, 1, 2]
     """
     for level in levels:
         if int(tiles_in(geometry, level, view).sum()) <= IN_VIEW:
