@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -191,14 +191,7 @@ class EverythingWidget(QWidget):
         except InputError as error:
             self.attachment.say(str(error), "warning")
             return None
-        thresholds = self.sliders.thresholds
-        thresholds = Thresholds(
-            thresholds.predicted_iou,
-            thresholds.stability,
-            thresholds.overlap,
-            smallest=pixels[0],
-            largest=pixels[1],
-        )
+        thresholds = replace(self.sliders.thresholds, smallest=pixels[0], largest=pixels[1])
         embedder = self.attachment.embedder
 
         def work(report: Any, should_stop: Any) -> tuple[EverythingResult, Partial]:

@@ -45,6 +45,7 @@ class ReviewWidget(QWidget):
         self.review: Review | None = None
         self.current: int | None = None
         self._fixing: int | None = None
+        self._after_fixing: int | None = None
         self._likeness: Likeness | None = None
         self._ranking: Ranking | None = None
         self._job: Job | None = None
@@ -100,20 +101,25 @@ class ReviewWidget(QWidget):
 
     # What a person decides
 
-    def accept(self) -> None:
-        """Note that the object is right, and go to the next one."""
+    def accept(self, following: int | None = None) -> None:
+        """Note that the object is right, and go to the next one, or to one that is due."""
         if self.review is None or self.current is None:
             return
         try:
             self.review.accept(self.current)
         except InputError as error:
             self.attachment.say(str(error), "warning")
-        self.next()
+        due = following is not None and following not in self.review.reviewed
+        if due and following in self.review.rows.ids:
+            self.go_to(following)
+        else:
+            self.next()
 
     def fix(self) -> None:
         """Make the object's mask a prompt, to which a person adds clicks."""
-        if self.current is not None:
-            self._fixing = self.current
+        if self.review is not None and self.current is not None:
+            # Its doubt will be another one, and with it its place.
+            self._fixing, self._after_fixing = self.current, self.review.next(self.current)
             commands.correct(self.attachment, self.current)
 
     def delete(self) -> None:
@@ -257,7 +263,7 @@ class ReviewWidget(QWidget):
             self.go_to(None)
         elif event.text == "accept" and event.kind == "step" and self._fixing == self.current:
             self._fixing = None
-            self.accept()
+            self.accept(self._after_fixing)
         else:
             self._outline()
 
