@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from napari_sam.errors import InputError
 from napari_sam.scene import PixelSize
+from napari_sam.segment.everything import clicking
 from napari_sam.segment.everything.candidates import AllCandidates, gather
 from napari_sam.segment.everything.clicking import RawThresholds, click_tile, cut_sides
 from napari_sam.segment.everything.filtering import Thresholds, choose, rank, suppress, too_small
@@ -322,6 +323,31 @@ def test_sides_that_cut() -> None:
     assert cut_sides((2, 0, 10, 39), (40, 40), free) == CUT_LEFT
     assert cut_sides((2, 0, 10, 39), (40, 40), free, near=1) == CUT_LEFT | CUT_RIGHT
     assert cut_sides((2, 0, 10, 40), (40, 40), (False, True, False, False)) == CUT_RIGHT
+
+
+@pytest.mark.parametrize("click", [(30.0, 40.0), (44.0, 40.0), (30.0, 55.0)])
+def test_scores_do_not_depend_on_where_the_grid_hits(
+    tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch, click: tuple[float, float]
+) -> None:
+    """A network that is the surer the deeper a click lies is asked again, deep inside."""
+    disc = np.add.outer(np.arange(-16, 17) ** 2, np.arange(-16, 17) ** 2) <= 16**2
+    labels = np.zeros((60, 64), np.uint32)
+    labels[14:47, 24:57][disc] = 1
+    scene = scene_of(labels)
+    store = make_store(scene, tiny_sam)
+    tile = Embeddings(store, tiny_sam, scene).at(TileId(0, 0, 0))
+
+    def unsure(tile: Any, in_frame: Any, points: np.ndarray, *given: Any) -> Any:
+        depths = 1 - np.hypot(points[:, 0] - 30, points[:, 1] - 40) / 20
+        return [
+            (clicking._Found(disc, 14, 24, float(depth), 0.9, tuple(point)), number)
+            for number, (depth, point) in enumerate(zip(depths, points.tolist(), strict=True))
+        ]
+
+    monkeypatch.setattr(clicking, "_click_batch", unsure)
+    raw = click_tile(tile, np.array([click]), RawThresholds(0.0, 0.0), (60, 64))
+    assert raw.points.tolist() == [[30.0, 40.0]]
+    assert raw.predicted_ious.tolist() == [1.0]
 
 
 def test_clicks_give_the_predictors_masks(tiny_sam: Sam) -> None:

@@ -31,7 +31,7 @@ from .raw import RawCandidates
 __all__ = ["RawRecords", "Settings", "find_records"]
 
 _FOLDER = "everything"
-_VERSION = 1
+_VERSION = 2
 
 _READ_TOGETHER = 64
 """Tiles that are read side by side, and in memory at once."""
