@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from display import start_xvfb, what_is_missing
+from display import start_xvfb, stop_xvfb, what_is_missing
 
 _SERVER = pytest.StashKey[subprocess.Popen[bytes] | None]()
 _PROBLEM = pytest.StashKey[str | None]()
@@ -41,8 +41,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """End the display that was started."""
     server = config.stash.get(_SERVER, None)
     if server is not None:
-        server.terminate()
-        server.wait()
+        stop_xvfb(server)
 
 
 @pytest.fixture(scope="session", autouse=True)

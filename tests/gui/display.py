@@ -34,19 +34,34 @@ def start_xvfb() -> subprocess.Popen[bytes] | None:
     if program is None:
         return None
     out, into = os.pipe()
-    # It looks for a free number itself, and writes it where it is told when it is ready.
-    command = [program, "-displayfd", str(into), "-screen", "0", "1600x1000x24", "-nolisten", "tcp"]
+    # It looks for a free number itself, and writes it where it is told when it is ready. A shell
+    # ends it when this process is gone, however that ended.
     server = subprocess.Popen(
-        command, pass_fds=[into], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [
+            "sh",
+            "-c",
+            f"'{program}' -displayfd {into} -screen 0 1600x1000x24 -nolisten tcp & read _; kill $!",
+        ],
+        pass_fds=[into],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     os.close(into)
     with os.fdopen(out) as told:
         number = told.readline().strip()
     if not number:
-        server.wait()
+        stop_xvfb(server)
         return None
     os.environ["DISPLAY"] = f":{number}"
     return server
+
+
+def stop_xvfb(server: subprocess.Popen[bytes]) -> None:
+    """End a display that was started."""
+    assert server.stdin is not None
+    server.stdin.close()
+    server.wait()
 
 
 def what_is_missing() -> str | None:
