@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from napari_sam.tiles.geometry import TileId
 from src_model import Sam, Variant, build_sam
 from src_model.weight_files import save_checkpoint
 
@@ -70,3 +74,35 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         files.rm(path, recursive=True)
     yield "s3://bucket"
     server.stop()
+
+
+@pytest.fixture
+def sees(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that makes the network see these labels, and counts tiles.
+
+    What it sees needs no embeddings, which are made only if asked for.
+    """
+
+    from everything_scenes import perfect
+
+    from napari_sam.segment.everything import running
+    from napari_sam.tiles.embeddings import Embeddings
+
+    def seeing(labels: np.ndarray, encoded: bool = False) -> list[TileId]:
+        clicked: list[TileId] = []
+        click = perfect(labels)
+
+        def ready(embeddings: Embeddings, tile: TileId) -> Any:
+            return SimpleNamespace(tile=tile, window=embeddings.store.geometry.window(tile))
+
+        if not encoded:
+            monkeypatch.setattr(Embeddings, "at", ready)
+
+        def counted(ready: Any, *given: Any) -> Any:
+            clicked.append(ready.tile)
+            return click(ready, *given)
+
+        monkeypatch.setattr(running, "click_tile", counted)
+        return clicked
+
+    return seeing

@@ -9,14 +9,23 @@ import numpy as np
 from zarr.storage import MemoryStore
 
 from napari_sam.scene import Scene, open_scene
+from napari_sam.segment.everything import (
+    EverythingResult,
+    FoundObjects,
+    Thresholds,
+    segment_everything,
+)
 from napari_sam.segment.everything.clicking import RawThresholds, cut_sides
+from napari_sam.segment.everything.label_pyramid import paint
 from napari_sam.segment.everything.raw import RawCandidates
 from napari_sam.tiles.geometry import TileGeometry
+from napari_sam.tiles.regions import Region
 from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
 from napari_sam.tiles.tile_predictor import TilePredictor
 from src_model import Sam
 
 TILE = 64
+THRESHOLDS = Thresholds(0.88, 0.8, overlap=0.7)
 Click = Callable[[TilePredictor, np.ndarray, RawThresholds, tuple[int, int]], RawCandidates]
 
 
@@ -96,3 +105,17 @@ def perfect(labels: np.ndarray) -> Click:
 
 def scene_of(labels: np.ndarray) -> Scene:
     return open_scene(pixels_of(labels))
+
+
+def whole(objects: FoundObjects) -> np.ndarray:
+    """Return the labels of all of a scene."""
+    return paint(objects, Region(0, 0, *objects.shape))
+
+
+def find(labels: np.ndarray, sam: Sam, **options: Any) -> tuple[EverythingResult, EmbeddingStore]:
+    """Find everything in a scene of these labels."""
+    scene = scene_of(labels)
+    halo = options.pop("halo", 16)
+    store = make_store(scene, sam, options.pop("where", None), halo=halo)
+    options = {"thresholds": THRESHOLDS, "sizes": (10, None)} | options
+    return segment_everything(scene, store, sam, **options), store

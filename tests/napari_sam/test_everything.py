@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from everything_scenes import discs, make_store, perfect, scene_of
+from everything_scenes import THRESHOLDS, discs, find, make_store, scene_of, whole
 
 from napari_sam.errors import InputError
-from napari_sam.files.zarr_images import open_zarr_image
-from napari_sam.scene import PixelSize, Scene, open_scene
+from napari_sam.scene import Scene, open_scene
 from napari_sam.segment.everything import (
     Everything,
     EverythingProgress,
-    EverythingResult,
     FoundObjects,
-    Thresholds,
     read_table,
-    running,
     segment_everything,
-    write_labels,
     write_overview,
     write_table,
 )
-from napari_sam.segment.everything.label_pyramid import paint
-from napari_sam.segment.everything.object_table import table_mask
 from napari_sam.segment.everything.overview import draw_overview
 from napari_sam.tiles.embeddings import Embeddings
 from napari_sam.tiles.geometry import TileId
@@ -38,46 +30,6 @@ from src_model import Sam
 
 SMALL = discs((160, 190), (6, 10), 30)
 MIXED = discs((200, 240), (35, 45), 3)
-THRESHOLDS = Thresholds(0.88, 0.8, overlap=0.7)
-
-
-@pytest.fixture
-def sees(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that makes the network see these labels, and counts tiles.
-
-    What it sees needs no embeddings, which are made only if asked for.
-    """
-
-    def seeing(labels: np.ndarray, encoded: bool = False) -> list[TileId]:
-        clicked: list[TileId] = []
-        click = perfect(labels)
-
-        def ready(embeddings: Embeddings, tile: TileId) -> Any:
-            return SimpleNamespace(tile=tile, window=embeddings.store.geometry.window(tile))
-
-        if not encoded:
-            monkeypatch.setattr(Embeddings, "at", ready)
-
-        def counted(ready: Any, *given: Any) -> Any:
-            clicked.append(ready.tile)
-            return click(ready, *given)
-
-        monkeypatch.setattr(running, "click_tile", counted)
-        return clicked
-
-    return seeing
-
-
-def whole(objects: FoundObjects) -> np.ndarray:
-    return paint(objects, Region(0, 0, *objects.shape))
-
-
-def find(labels: np.ndarray, sam: Sam, **options: Any) -> tuple[EverythingResult, EmbeddingStore]:
-    scene = scene_of(labels)
-    halo = options.pop("halo", 16)
-    store = make_store(scene, sam, options.pop("where", None), halo=halo)
-    options = {"thresholds": THRESHOLDS, "sizes": (10, None)} | options
-    return segment_everything(scene, store, sam, **options), store
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:
@@ -286,70 +238,6 @@ def test_empty_tiles_have_no_objects(tiny_sam: Sam, sees: Any) -> None:
     result = segment_everything(scene, store, tiny_sam)
     assert (len(result.objects), result.failed, result.left, clicked) == (0, (), 0, [])
     assert result.done == sum(1 for level in store.levels for _ in store.geometry.tiles(level))
-
-
-def test_labels_and_table(tiny_sam: Sam, sees: Any, tmp_path: Path) -> None:
-    cell = discs((130, 160), (10, 13), 8, seed=2)
-    labels = np.zeros_like(cell)
-    sees(cell)
-    result, _ = find(cell, tiny_sam, sizes=(10, 40))
-    objects = result.objects
-    assert len(objects) == cell.max()
-    size = PixelSize(0.5, 0.25, "micrometer")
-    write_labels(objects, tmp_path / "labels.zarr", size)
-    image = open_zarr_image(tmp_path / "labels.zarr")
-    assert image.scale == (0.5, 0.25)
-    assert np.dtype(image.array.dtype) == np.uint32
-    painted = np.asarray(image.array[:])
-    np.testing.assert_array_equal(painted, whole(objects))
-    write_table(objects, tmp_path / "objects.parquet", size)
-    rows = read_table(tmp_path / "objects.parquet").to_pylist()
-    assert [row["id"] for row in rows] == list(range(1, len(objects) + 1))
-    for row in rows:
-        mask = table_mask(row)
-        part = labels[row["row0"] : row["row1"], row["col0"] : row["col1"]]
-        part[mask] = row["id"]
-        assert row["area_px"] == mask.sum()
-        assert row["area"] == pytest.approx(mask.sum() * 0.125)
-        assert row["doubt"] == pytest.approx(1 - 0.81, abs=1e-6)
-        assert (row["class"], row["cut"], row["parent"], row["level"]) == (None, False, None, 0)
-    np.testing.assert_array_equal(labels, painted)
-    with pytest.raises(InputError, match="exists already"):
-        write_labels(objects, tmp_path / "labels.zarr")
-    with pytest.raises(InputError, match=r"\.parquet"):
-        write_table(objects, tmp_path / "objects.csv")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_table(tmp_path / "missing.parquet")
-    empty = result.everything.filter(THRESHOLDS, smallest=1e5)
-    write_table(empty, tmp_path / "empty.parquet")
-    assert read_table(tmp_path / "empty.parquet").num_rows == 0
-
-
-def test_a_pyramid_of_labels_halves(tmp_path: Path) -> None:
-    boxes = np.array([[100, 200, 1500, 2100], [1030, 1000, 1040, 1100]], np.int64)
-    objects = FoundObjects(
-        shape=(1601, 2200),
-        levels=np.array([2, 0]),
-        boxes=boxes,
-        areas=np.array([1400 * 1900, 1000]),
-        centroids=np.zeros((2, 2)),
-        predicted_ious=np.ones(2, np.float32),
-        stabilities=np.ones(2, np.float32),
-        cuts=np.zeros(2, bool),
-        pieces=np.ones(2, np.int64),
-        _mask=lambda index: np.ones([(350, 475), (10, 100)][index], bool),
-    )
-    write_labels(objects, tmp_path / "labels.zarr")
-    image = open_zarr_image(tmp_path / "labels.zarr")
-    expected = np.zeros(objects.shape, np.uint32)
-    expected[100:1500, 200:2100] = 1
-    expected[1030:1040, 1000:1100] = 2  # the smaller one lies in front
-    levels = [image.array, *image.coarser]
-    assert len(levels) == 3
-    for level in levels:
-        np.testing.assert_array_equal(np.asarray(level[:]), expected)
-        expected = expected[::2, ::2]
-    assert objects.parents().tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
