@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -137,6 +137,22 @@ def separator() -> QFrame:
     return line
 
 
+class _Column(QScrollArea):
+    """Scrolls up and down; it is as wide as what is in it, of which nothing is cut off."""
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Take notice of what is in it coming and going."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
+
+    def minimumSizeHint(self) -> QSize:
+        """Leave room for the bar."""
+        inner, bar = self.widget(), self.verticalScrollBar()
+        width = 0 if inner is None else inner.minimumSizeHint().width()
+        return QSize(width + bar.sizeHint().width(), super().minimumSizeHint().height())
+
+
 def scrolling(widget: QWidget, *parts: QWidget) -> None:
     """Fill a widget with parts below each other, which can be scrolled where there is no room."""
     inner = QWidget()
@@ -144,7 +160,7 @@ def scrolling(widget: QWidget, *parts: QWidget) -> None:
     for part in parts:
         layout.addWidget(part)
     layout.addStretch(1)
-    area = QScrollArea()
+    area = _Column()
     area.setWidgetResizable(True)
     area.setFrameShape(QFrame.Shape.NoFrame)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

@@ -219,6 +219,7 @@ class EmbedWidget(EmbedControls):
             return
         self.title.setText(f"<b>{workplace.picture.name}</b>, model {workplace.model_name}")
         self.notes.setText("\n".join(workplace.notes))
+        self.notes.setVisible(bool(workplace.notes))
         self.region.offer()
         self.look()
 

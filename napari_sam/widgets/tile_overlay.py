@@ -38,8 +38,8 @@ colours stand out from dark and from bright images, and differ in brightness too
 _RARELY = 1.0
 """Seconds between two pictures of the same tiles, at least."""
 
-_SHARE = 20
-"""So many times as long as drawing takes lies between two pictures."""
+_SHARE, _AT_LAST = 20, 3.0
+"""So many times as long as drawing takes lies between two pictures, but not more seconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,8 @@ class TileOverlay:
     def _measure(self) -> None:
         """Take notice of how long drawing took; called after it."""
         if self._drawn is not None:
-            self._rest = max(_RARELY, _SHARE * (time.monotonic() - self._drawn.time))
+            took = time.monotonic() - self._drawn.time
+            self._rest = min(max(_RARELY, _SHARE * took), _AT_LAST)
 
     def hide(self) -> None:
         """Take the layer away."""
