@@ -376,6 +376,8 @@ class Attachment(QObject):
             self._change(f"opening the plane t={t}, z={z}", lambda: workplace.go_to(t, z))
 
     def _lost(self, sentence: str) -> None:
+        if self._closed or self._opened is None:
+            return
         self._leave("closing the image")
         self.say(sentence)
 

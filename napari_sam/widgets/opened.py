@@ -158,16 +158,20 @@ class Opened(QObject):
 
     def _removed(self, event: Any) -> None:
         if event.value is self.layer:
-            self.lost.emit(
+            self._lose(
                 f"{self.layer.name} was removed; its objects and prompts are kept in "
                 f"{self.workplace.folder}, and are there again when it is opened."
             )
 
     def _replaced(self, event: Any) -> None:
-        self.lost.emit(
+        self._lose(
             f"{self.layer.name} shows other pixels now; the objects of the former ones are kept in "
             f"{self.workplace.folder}. Press Start to segment the new ones."
         )
+
+    def _lose(self, sentence: str) -> None:
+        """Tell it a moment later, when napari has done what it is about."""
+        self._mailbox.post(lambda: self.lost.emit(sentence))
 
     def _slide(self) -> None:
         plane = self.plane_shown
