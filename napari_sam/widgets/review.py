@@ -19,7 +19,6 @@ from .controls import Message, button, in_a_row
 from .highlight import Highlight, with_room
 from .jobs import Job, run_job
 from .object_table import ObjectTable
-from .reviewing import REVIEWER
 
 if TYPE_CHECKING:
     import napari
@@ -40,7 +39,6 @@ class ReviewWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:  # napari looks for this name
         super().__init__()
-        self.setObjectName(REVIEWER)
         self.attachment = attach(viewer)
         self.review: Review | None = None
         self.current: int | None = None
@@ -133,6 +131,7 @@ class ReviewWidget(QWidget):
         except InputError as error:
             self.attachment.say(str(error), "warning")
             return
+        self.review.refresh([number])  # the event comes later, the next key perhaps before it
         self.attachment.say(f"Deleted object {number}; undo brings it back.")
         self.go_to(following)
 

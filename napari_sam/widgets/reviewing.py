@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
-
-from qtpy.QtWidgets import QWidget
+from typing import TYPE_CHECKING
 
 from .window import main_window
 
@@ -14,10 +12,7 @@ if TYPE_CHECKING:
     from .attached import Attachment
     from .review import ReviewWidget
 
-__all__ = ["REVIEWER", "STEPS", "Step"]
-
-REVIEWER = "napari-sam review"
-"""By which the widget is found in a window."""
+__all__ = ["STEPS", "Step"]
 
 
 @dataclass(frozen=True)
@@ -45,9 +40,10 @@ class Step:
 
 def _reviewer(attachment: Attachment) -> ReviewWidget | None:
     """Return the review of a window, if it is to be seen."""
-    found = main_window(attachment.viewer).findChild(QWidget, REVIEWER)
-    there = found is not None and found.isVisible()
-    return cast("ReviewWidget", found) if there else None
+    from .review import ReviewWidget  # which needs the keys itself
+
+    found: list[ReviewWidget] = main_window(attachment.viewer).findChildren(ReviewWidget)
+    return next((one for one in found if one.isVisible()), None)
 
 
 def _step(name: str, description: str, key: str, run: Callable[[ReviewWidget], object]) -> Step:
