@@ -190,7 +190,9 @@ def test_what_goes_wrong_is_told_and_tried_again(
     qtbot.waitUntil(lambda: widget.said.text() == "All tiles are encoded.", timeout=PATIENT)
 
 
-def test_tiles_lie_where_they_are_in_the_image(widget: EmbedWidget, viewer: Any) -> None:
+def test_tiles_lie_where_they_are_in_the_image(
+    widget: EmbedWidget, viewer: Any, qtbot: Any
+) -> None:
     attachment = widget.attachment
     embedder, image = attachment.embedder, attachment.image_layer
     assert embedder is not None
@@ -222,8 +224,8 @@ def test_tiles_lie_where_they_are_in_the_image(widget: EmbedWidget, viewer: Any)
     widget.shown.setChecked(True)
     assert "tiles of cells" in viewer.layers
     viewer.layers.remove(image)
+    qtbot.waitUntil(widget.open.isVisible, timeout=PATIENT)
     assert "tiles of cells" not in viewer.layers
-    assert widget.open.isVisible()
 
 
 @given(
