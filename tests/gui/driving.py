@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from napari_sam.segment.objects import Candidate, cut_candidate
 from qtpy.QtCore import QCoreApplication, QPoint, Qt
 from qtpy.QtTest import QTest
 
+from napari_sam.segment.objects import Candidate, cut_candidate
 from napari_sam.widgets.attached import Attachment
 from napari_sam.widgets.pointer import world_position
 from napari_sam.widgets.segment import SegmentWidget
@@ -48,7 +49,7 @@ class Discs:
     def middle(self, prompts: dict[str, Any]) -> tuple[float, float]:
         if "mask" in prompts:
             region = prompts["mask"]
-            row, col = np.argwhere(region.mask).mean(axis=0) + (region.row, region.col)
+            row, col = np.argwhere(region.mask).mean(axis=0) + np.array([region.row, region.col])
         elif "box" in prompts:
             row, col = np.reshape(prompts["box"], (2, 2)).mean(axis=0)
         elif "scribble" in prompts:
@@ -125,10 +126,11 @@ class Driven:
         points = [self.at(*place) for place in places]
         QTest.mouseMove(self.native, points[0])
         QTest.mousePress(self.native, LEFT, PLAIN, points[0])
-        for one, other in zip(points, points[1:], strict=False):
+        for one, other in pairwise(points):
             for part in (0.25, 0.5, 0.75, 1.0):
                 between = one + (other - one) * part
                 _move(self.native, between)
+                QTest.qWait(20)  # napari looks at a moving mouse only so often
         QTest.mouseRelease(self.native, LEFT, PLAIN, points[-1])
         self.settle()
 

@@ -1,5 +1,7 @@
 """Prompts are ordinary layers: what is done in them is in the session, and comes back from it."""
 
+# ruff: noqa: F401, F811 (fixtures come from another module)
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -7,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from driving import CTRL, Discs, discs, drive, own_sessions  # noqa: F401
+from driving import CTRL, Discs, discs, drive, own_sessions
 from qtpy.QtCore import Qt
 
 from napari_sam.widgets import layer_prompts
@@ -17,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("own_sessions")
 
 def test_what_is_drawn_is_prompted(
     make_napari_viewer: Callable[..., Any], discs: list[Discs]
-) -> None:  # noqa: F811
+) -> None:
     driven = drive(make_napari_viewer(show=True))
     session, viewer = driven.session, driven.viewer
     driven.widget.tools.button(1).click()
@@ -40,7 +42,7 @@ def test_what_is_drawn_is_prompted(
     assert session.prompts[3].scribbles[0].line == ((20, 60), (30, 70))
     shapes.add([[[60, 20], [60, 30], [70, 30], [70, 20]]], shape_type="polygon")
     driven.settle()
-    assert session.prompts[3].mask.area == 100
+    assert session.prompts[3].mask.area == 11 * 11  # with its edge
     assert len(shapes.data) == 2
     session.undo()
     driven.settle()
@@ -52,9 +54,9 @@ def test_what_is_drawn_is_prompted(
 
 def test_points_are_moved_removed_and_brought_back(
     make_napari_viewer: Callable[..., Any],
-    discs: list[Discs],  # noqa: F811
+    discs: list[Discs],
 ) -> None:
-    driven = drive(make_napari_viewer(), scale=(2, 3), rotate=30, translate=(5, -7))
+    driven = drive(make_napari_viewer(show=True), scale=(2, 3), rotate=30, translate=(5, -7))
     session, viewer = driven.session, driven.viewer
     driven.click(20, 30)
     driven.click(24, 34, CTRL)
@@ -65,7 +67,7 @@ def test_points_are_moved_removed_and_brought_back(
     np.testing.assert_allclose(
         points.data_to_world([20, 30]), image.data_to_world([20, 30]), atol=1e-6
     )
-    points.data = points.data + [[10, 0], [0, 0]]
+    points.data = points.data + np.array([[10, 0], [0, 0]])
     driven.settle()
     assert session.prompts[1].points[0][0] == pytest.approx(30, abs=0.5)
     points.selected_data = {1}
@@ -83,7 +85,7 @@ def test_points_are_moved_removed_and_brought_back(
 
 def test_other_layers_come_in_through_the_world(
     make_napari_viewer: Callable[..., Any],
-    discs: list[Discs],  # noqa: F811
+    discs: list[Discs],
 ) -> None:
     driven = drive(make_napari_viewer(), scale=(2, 2))
     session, viewer, sam = driven.session, driven.viewer, driven.sam

@@ -1,5 +1,7 @@
 """The same from a script: one thing after the other."""
 
+# ruff: noqa: F401 (fixtures come from another module)
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -7,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from driving import own_sessions  # noqa: F401
+from driving import own_sessions
 
 import napari_sam
 from napari_sam.errors import InputError

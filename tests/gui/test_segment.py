@@ -1,5 +1,7 @@
 """The main path, with mouse and keys: open, click, choose, keep, undo."""
 
+# ruff: noqa: F401, F811 (fixtures come from another module)
+
 from __future__ import annotations
 
 import threading
@@ -9,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from driving import ALT, CTRL, SHIFT, Discs, discs, drive, own_sessions, until  # noqa: F401
+from driving import ALT, CTRL, SHIFT, Discs, discs, drive, own_sessions, until
 from napari.utils.action_manager import action_manager
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
@@ -17,6 +19,7 @@ from qtpy.QtTest import QTest
 
 from napari_sam.errors import InputError
 from napari_sam.session import Session
+from napari_sam.widgets import commands
 from napari_sam.widgets.help import HelpPopup
 from napari_sam.widgets.segment import SegmentWidget
 from napari_sam.widgets.window import main_window
@@ -62,7 +65,7 @@ def test_click_choose_keep_undo_redo(make_napari_viewer: Make, tmp_path: Path) -
     assert main_window(driven.viewer).grab().save(str(picture))
 
 
-def test_several_objects_at_once(make_napari_viewer: Make, discs: list[Discs]) -> None:  # noqa: F811
+def test_several_objects_at_once(make_napari_viewer: Make, discs: list[Discs]) -> None:
     driven = drive(make_napari_viewer(show=True))
     driven.click(20, 20)
     driven.click(24, 24, CTRL)
@@ -94,7 +97,7 @@ def test_several_objects_at_once(make_napari_viewer: Make, discs: list[Discs]) -
     assert driven.shown()[44, 44]
 
 
-def test_keys_belong_to_whoever_needs_them(make_napari_viewer: Make, discs: list[Discs]) -> None:  # noqa: F811
+def test_keys_belong_to_whoever_needs_them(make_napari_viewer: Make, discs: list[Discs]) -> None:
     driven = drive(make_napari_viewer(show=True))
     viewer, image = driven.viewer, driven.viewer.layers["cells"]
     driven.key(Key.Key_2)
@@ -129,7 +132,7 @@ def test_keys_belong_to_whoever_needs_them(make_napari_viewer: Make, discs: list
     assert len(driven.session.prompts) == 1
 
 
-def test_keys_are_listed_and_can_be_changed(make_napari_viewer: Make, discs: list[Discs]) -> None:  # noqa: F811
+def test_keys_are_listed_and_can_be_changed(make_napari_viewer: Make, discs: list[Discs]) -> None:
     driven = drive(make_napari_viewer(show=True))
     name = "napari-sam:accept"
     before = action_manager.unbind_shortcut(name)
@@ -153,7 +156,7 @@ def test_keys_are_listed_and_can_be_changed(make_napari_viewer: Make, discs: lis
 
 def test_objects_are_picked_corrected_split_merged_deleted(
     make_napari_viewer: Make,
-    discs: list[Discs],  # noqa: F811
+    discs: list[Discs],
 ) -> None:
     driven = drive(make_napari_viewer(show=True))
     session, sam = driven.session, driven.sam
@@ -192,7 +195,7 @@ def test_objects_are_picked_corrected_split_merged_deleted(
     assert len(session.ids) == 2
 
 
-def test_what_is_under_the_pointer_is_shown(make_napari_viewer: Make, discs: list[Discs]) -> None:  # noqa: F811
+def test_what_is_under_the_pointer_is_shown(make_napari_viewer: Make, discs: list[Discs]) -> None:
     driven = drive(make_napari_viewer(show=True))
     assert not driven.widget.hover.isEnabled()  # how long it takes is not known yet
     driven.click(20, 20)
@@ -208,16 +211,18 @@ def test_what_is_under_the_pointer_is_shown(make_napari_viewer: Make, discs: lis
 
 
 # Not shown: Mesa's software renderer crashes in what napari draws after it removed shapes.
-def test_layers_are_removed_renamed_replaced(make_napari_viewer: Make, discs: list[Discs]) -> None:  # noqa: F811
+def test_layers_are_removed_renamed_replaced(make_napari_viewer: Make, discs: list[Discs]) -> None:
     viewer = make_napari_viewer()
     driven = drive(viewer)
-    driven.click(20, 20)
+    commands.point(driven.sam, 20, 20, True)
+    driven.settle()
     said: list[str] = []
     driven.sam.said.connect(lambda level, sentence: said.append(sentence))
     viewer.layers.remove("prompts")
     viewer.layers.remove("preview")
     assert "prompts are kept" in said[-1]
-    driven.click(22, 22)
+    commands.point(driven.sam, 22, 22, True)
+    driven.settle()
     assert len(viewer.layers["prompts"].data) == 2
     assert driven.shown()[20, 20]
     driven.key(Key.Key_Return)
@@ -225,7 +230,8 @@ def test_layers_are_removed_renamed_replaced(make_napari_viewer: Make, discs: li
     image = viewer.layers["cells"]
     image.name = "others"
     assert driven.widget.image.currentText() == "others"
-    driven.click(60, 60)
+    commands.point(driven.sam, 60, 60, True)
+    driven.settle()
     image.data = np.zeros((80, 100), np.uint8)
     driven.settle()
     assert driven.sam.workplace is None
@@ -247,7 +253,7 @@ def test_layers_are_removed_renamed_replaced(make_napari_viewer: Make, discs: li
     assert len(viewer.layers) == 0
 
 
-def test_two_viewers_and_two_images(make_napari_viewer: Make, discs: list[Discs]) -> None:  # noqa: F811
+def test_two_viewers_and_two_images(make_napari_viewer: Make, discs: list[Discs]) -> None:
     one, other = (
         drive(make_napari_viewer()),
         drive(make_napari_viewer(), np.full((60, 60), 7, np.uint8) + np.arange(60, dtype=np.uint8)),
@@ -276,7 +282,7 @@ def test_two_viewers_and_two_images(make_napari_viewer: Make, discs: list[Discs]
 
 def test_what_fails_is_told_in_a_sentence(
     make_napari_viewer: Make,
-    discs: list[Discs],  # noqa: F811
+    discs: list[Discs],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     driven = drive(make_napari_viewer(show=True))
@@ -304,7 +310,7 @@ def test_what_fails_is_told_in_a_sentence(
 
 def test_closing_while_something_is_answered(
     make_napari_viewer: Make,
-    discs: list[Discs],  # noqa: F811
+    discs: list[Discs],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     began, go_on = threading.Event(), threading.Event()
