@@ -195,7 +195,10 @@ def test_objects_are_picked_corrected_split_merged_deleted(
     assert len(session.ids) == 2
 
 
-def test_what_is_under_the_pointer_is_shown(make_napari_viewer: Make, discs: list[Discs]) -> None:
+def test_what_is_under_the_pointer_is_shown(
+    make_napari_viewer: Make, discs: list[Discs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_sam.live.preview.QUICK", 60.0)  # a busy machine is no failure
     driven = drive(make_napari_viewer(show=True))
     assert not driven.widget.hover.isEnabled()  # how long it takes is not known yet
     driven.click(20, 20)
