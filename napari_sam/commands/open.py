@@ -1,6 +1,7 @@
 """`napari-sam open`: an image in napari, ready to click."""
 
 from napari_sam.commands.windows import check_windows
+from napari_sam.live.preload import preload
 from napari_sam.loading import check_model
 
 __all__ = ["run"]
@@ -22,8 +23,9 @@ def run(image: str, model: str) -> None:
         If no window can be opened, or there is no such image or model.
     """
     check_windows()
-    check_model(model, "auto", "auto")
+    preload()  # beside napari, which takes a while too
     from napari_sam.widgets import launch
 
+    check_model(model, "auto", "auto")
     launch.show_image(image, model)
     launch.wait()

@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
-from skimage.measure import points_in_poly
 
 from napari_sam.errors import InputError
 from napari_sam.segment.everything import (
@@ -209,6 +208,8 @@ def within(found: FoundObjects, roi: Roi | None) -> FoundObjects:
         places = (share * roi.shape).astype(int).clip(0, np.array(roi.shape) - 1)
         inside = roi[tuple(places.T)]
     else:
+        from skimage.measure import points_in_poly  # slow to import
+
         inside = points_in_poly(found.centroids, roi)
     kept = np.flatnonzero(inside)
     columns = {

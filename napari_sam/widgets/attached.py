@@ -11,6 +11,7 @@ from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 
 from napari_sam.errors import InputError
+from napari_sam.live.preload import DEFAULT_MODEL, preload
 from napari_sam.live.workplace import Workplace
 from napari_sam.tiles.regions import Region
 
@@ -36,9 +37,7 @@ if TYPE_CHECKING:
 
     from .prompt_layers import PromptLayers
 
-__all__ = ["DEFAULT_MODEL", "Attachment", "attach"]
-
-DEFAULT_MODEL = "vit_nano"
+__all__ = ["Attachment", "attach"]
 
 _NAME = "napari-sam"
 
@@ -66,6 +65,7 @@ class Attachment(QObject):
     """Whether an image, a plane or a model is just being opened."""
 
     def __init__(self, viewer: napari.Viewer) -> None:
+        preload()
         window = main_window(viewer)
         super().__init__(window)
         self.setObjectName(_NAME)

@@ -9,6 +9,7 @@ import napari
 from napari.layers import Image
 
 from napari_sam.errors import InputError
+from napari_sam.live.preload import preload
 
 from .attached import attach
 from .opening import image_layers
@@ -42,6 +43,7 @@ def show_image(path: str, model: str | None = None) -> napari.Viewer:
     InputError
         If neither this package nor napari can open it; then there is no window.
     """
+    preload()
     try:
         layers = _layers(path)
     except InputError as problem:
@@ -57,6 +59,7 @@ def show_image(path: str, model: str | None = None) -> napari.Viewer:
 
 def show_sample(key: str, model: str | None = None) -> napari.Viewer:
     """Open a window with a sample of the plugin, and begin to segment it."""
+    preload()
     viewer = napari.Viewer()
     viewer.open_sample(PLUGIN, key)
     return _begin(viewer, model)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from skimage.draw import polygon2mask
-from skimage.measure import approximate_polygon, find_contours
 
 from napari_sam.errors import InputError
 from napari_sam.segment.scribbles import MaskRegion
@@ -76,6 +74,8 @@ def filled(vertices: np.ndarray, shape: tuple[int, int]) -> MaskRegion:
         raise InputError(
             "The polygon is too large for a mask prompt: draw a smaller one, or a rectangle."
         )
+    from skimage.draw import polygon2mask  # slow to import
+
     size = last - first
     mask = polygon2mask((int(size[0]), int(size[1])), vertices - first)
     inside = np.argwhere(mask)
@@ -94,6 +94,8 @@ def outline(mask: MaskLike) -> np.ndarray:
     >>> outline(MaskRegion(4, 5, np.ones((3, 2), bool))).tolist()[:2]
     [[6.5, 6.0], [6.0, 6.5]]
     """
+    from skimage.measure import approximate_polygon, find_contours  # slow to import
+
     padded = np.pad(mask.mask, 1).astype(float)
     longest = max(find_contours(padded, 0.5), key=len)
     return approximate_polygon(longest, 0.5)[:-1] + np.array([mask.row - 1, mask.col - 1])

@@ -10,6 +10,7 @@ import pytest
 
 from napari_sam.cli import main
 from napari_sam.commands import demo, windows
+from napari_sam.commands import open as open_command
 
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 
@@ -38,6 +39,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     )
     monkeypatch.setattr(windows, "why_no_windows", lambda: None)
     monkeypatch.setattr(demo, "why_no_windows", lambda: None)
+    monkeypatch.setattr(open_command, "preload", lambda: None)
     widgets = types.ModuleType("napari_sam.widgets")
     widgets.launch = launch  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "napari_sam.widgets", widgets)
