@@ -228,6 +228,13 @@ class SessionCore:
         """How many changes are in memory only, as the disk is full or gone."""
         return self._folder.waiting
 
+    def write_unsaved(self) -> int:
+        """Try to write what is in memory only; return how many changes still are."""
+        with self._lock:
+            if not self._closed:
+                self._folder.flush()
+            return self._folder.waiting
+
     @property
     def can_undo(self) -> bool:
         """Whether there is a step to undo."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from .offers import Offers
 from .opened import Opened
 from .pictures import picture_of, plane_of
 from .pointer import scene_position
-from .window import main_window, unwrapped
+from .window import canvas, main_window, unwrapped
 
 if TYPE_CHECKING:
     import napari
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Attachment", "attach"]
 
 _NAME = "napari-sam"
+
+_log = logging.getLogger(__name__)
 
 Work = Callable[[Callable[[object], None], Callable[[], bool]], Any]
 
@@ -76,6 +79,8 @@ class Attachment(QObject):
         self._opened: Opened | None = None
         self._job: Job | None = None
         self._retiring: list[Job] = []
+        self._unclosed: list[Callable[[], None]] = []  # what could not be written when it was left
+        self._refused = 0  # changes for which the window did not close
         self._closed = False
         self._clicks, self._keys = Clicks(self), Keys(self)
         window.installEventFilter(self)
@@ -212,6 +217,8 @@ class Attachment(QObject):
             The first is for the status line; of the others there is a notification too.
         """
         if self._closed:
+            if level == "error":
+                _log.error("%s", sentence)  # nobody sees anything else any more
             return
         self.said.emit(level, sentence)
         self.viewer.status = sentence
@@ -258,11 +265,28 @@ class Attachment(QObject):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Go with the window, once it is sure that it closes."""
         if event.type() == QEvent.Type.Close:
+            if self._loses():
+                event.ignore()
+                return True
             if event.spontaneous():  # the person may still be asked, and say no
                 QTimer.singleShot(0, self._close_if_hidden)
             else:
                 self.close()
         return False
+
+    def _loses(self) -> bool:
+        """Tell, and say, whether closing now loses changes; not twice, so that it can be closed."""
+        if self._closed or self._opened is None or not canvas(self.viewer).isVisible():
+            return False  # a script closes it, and cannot be stopped
+        refused, self._refused = self._refused, self._opened.workplace.session.write_unsaved()
+        if self._refused in (0, refused):
+            return False
+        self.say(
+            f"The window stays open, as {self._refused} changes are in memory only and cannot be "
+            f"written: make room on the disk and close it; closed again without, it loses them.",
+            "error",
+        )
+        return True
 
     def _close_if_hidden(self) -> None:
         if not self._closed and not main_window(self.viewer).isVisible():
@@ -294,6 +318,9 @@ class Attachment(QObject):
         def work(report: Callable[[object], None], stop: Callable[[], bool]) -> Workplace | None:
             for job in list(self._retiring):  # it may be the session of the same file
                 job.wait(60)
+            while self._unclosed:  # their objects are nowhere else
+                self._unclosed[0]()
+                del self._unclosed[0]
             picture = picture_of(layer)
             t, z = plane_of(layer, self.viewer.dims, picture.axes)
             workplace = Workplace.open(picture, model, t=t, z=z)
@@ -399,7 +426,15 @@ class Attachment(QObject):
 
     def _retire(self, name: str, close: Callable[[], None]) -> None:
         """Close something in a thread."""
-        job = run_job(self, lambda report, stop: close(), name)
+
+        def work(report: Callable[[object], None], stop: Callable[[], bool]) -> None:
+            try:
+                close()
+            except BaseException:
+                self._unclosed.append(close)
+                raise
+
+        job = run_job(self, work, name)
         self._retiring.append(job)
 
         def over(*_: object) -> None:

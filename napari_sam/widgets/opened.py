@@ -144,6 +144,15 @@ class Opened(QObject):
     def _not_found(self, number: int, sentence: str) -> None:
         self._to_accept.discard(number)
         self._attachment.say(sentence, "warning")
+        if self._embeddings_are_gone() and not self._attachment.busy:
+            self._attachment.use(self.layer)
+            self._attachment.say("The embeddings are gone, and are begun again.")
+
+    def _embeddings_are_gone(self) -> bool:
+        """Tell whether somebody deleted them, and not all there is: then a disk is missing."""
+        workplace = self.workplace
+        store = workplace.store.place.folder
+        return store is not None and not store.exists() and workplace.folder.exists()
 
     def _hear(self, event: SessionEvent) -> None:
         attachment = self._attachment
