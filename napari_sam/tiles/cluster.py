@@ -341,8 +341,8 @@ class ClusterRun:
                 del self._first[worker]
             elif time.monotonic() - since > _SEEN_WITHIN:
                 raise StoreUnusable(
-                    f"The worker {worker} wrote {called(tile)} into {self._record!r}, but it is not "
-                    f"there: give a place that is the same for all workers and for this process."
+                    f"The worker {worker} wrote {called(tile)} into {self._record!r}, but it is "
+                    f"not there: give a place that all workers and this process see alike."
                 )
 
     def _stop_workers(self) -> None:

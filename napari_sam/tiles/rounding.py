@@ -15,7 +15,7 @@ HalfType = Literal["float16", "bfloat16"]
 
 _SMALLEST_NORMAL = 2.0**-14  # of float16; below it the steps no longer shrink with the value
 _BFLOAT16_NAN = 0x7FC0
-_AT_ONCE = 1 << 14
+_AT_ONCE = 32_000
 
 
 def stored_dtype(dtype: HalfType) -> np.dtype:

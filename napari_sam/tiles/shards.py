@@ -22,7 +22,7 @@ from .journal import State
 from .places import Place
 from .rounding import absent, stored_dtype
 from .store_errors import StoreUnusable
-from .store_format import StoreFormat, array_options, level_name, spool_name
+from .store_format import StoreFormat, array_options, as_chunk, level_name, spool_name
 
 __all__ = ["Shards"]
 
@@ -58,8 +58,9 @@ class Shards:
             If it cannot be written.
         """
         sharded = tile.level in self._layout.sharded
-        array = self._array(spool_name(tile.level) if sharded else level_name(tile.level))
-        array[tile.row : tile.row + 1, tile.col : tile.col + 1] = bits[None, None]
+        name = spool_name(tile.level) if sharded else level_name(tile.level)
+        self._array(name)  # or tells that it is damaged
+        self._place.put(f"{name}/c.{tile.row}.{tile.col}.0.0.0", as_chunk(bits))
 
     def read(self, tile: TileId) -> tuple[np.ndarray | None, str]:
         """Read a tile.

@@ -295,3 +295,14 @@ def test_opening_reads_one_key_and_asking_a_few(tmp_path: Path) -> None:
     assert counting.read["journal"] == 3  # 1024 records in each
     assert len(list(again.missing(0))) == 7000
     assert sum(counting.read.values()) < 10
+
+
+def test_chunks_are_those_of_zarr(tmp_path: Path) -> None:
+    """They are put together without it."""
+    store = make(tmp_path / "store")
+    store.write(SECOND, embedding())
+    [chunk] = (tmp_path / "store" / "level_0").glob("c.*")
+    ours = chunk.read_bytes()
+    array = zarr.open_array(tmp_path / "store" / "level_0", mode="r+")
+    array[SECOND.row, SECOND.col] = array[SECOND.row, SECOND.col]
+    assert chunk.read_bytes() == ours

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from zarr.core.buffer import Buffer
-from zarr.storage import LocalStore, MemoryStore
+from zarr.storage import MemoryStore
 
 from napari_sam.cli import main
 from napari_sam.errors import InputError
@@ -177,10 +176,10 @@ def test_a_full_disk_costs_only_time(tmp_path: Path, monkeypatch: pytest.MonkeyP
     scene = open_scene(PIXELS)
     fast = keep_levels(scene, make_store(scene, tmp_path / "store"))
 
-    async def full(self: LocalStore, key: str, value: Buffer) -> None:
+    def full(self: Path, data: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(LocalStore, "set", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     assert_same(fast, scene)
     assert not list((tmp_path / "store").glob("pixels_*/c.*"))
 
