@@ -11,7 +11,7 @@ __all__ = ["EDGE", "picture_shape", "tile_picture"]
 EDGE = 8
 """What is added to a state where a tile's border is drawn."""
 
-_LONGEST = 2048
+_LONGEST = 1024
 """Pixels along the longer side of a picture, however large the scene is."""
 
 _FINEST = 2
@@ -27,7 +27,7 @@ def picture_shape(geometry: TileGeometry) -> tuple[int, int]:
     Examples
     --------
     >>> picture_shape(TileGeometry((3000, 5000))), picture_shape(TileGeometry((200_000, 100_000)))
-    ((1229, 2048), (2048, 1024))
+    ((614, 1024), (1024, 512))
     """
     unit = max(_FINEST, max(geometry.shape) / _LONGEST)
     rows, cols = (max(1, round(length / unit)) for length in geometry.shape)
@@ -65,10 +65,10 @@ def tile_picture(geometry: TileGeometry, level: int, states: np.ndarray) -> np.n
     lefts = [geometry.core(TileId(level, 0, col)).col0 << level for col in range(tile_cols)]
     rows, row_edges = _along(tops, geometry.shape[0], shape[0], _BORDER << level)
     cols, col_edges = _along(lefts, geometry.shape[1], shape[1], _BORDER << level)
-    picture: np.ndarray = (states.astype(np.uint8) + 1)[rows[:, None], cols]
-    picture[row_edges] |= EDGE
-    picture[:, col_edges] |= EDGE
-    return picture
+    # Of each row of tiles only two lines differ, so that all others are copies of whole lines.
+    inside = (states.astype(np.uint8) + 1)[:, cols]
+    lines = np.stack([inside | np.where(col_edges, EDGE, 0).astype(np.uint8), inside | EDGE], 1)
+    return lines.reshape(-1, shape[1])[2 * rows + row_edges]
 
 
 def _along(starts: list[int], length: int, pixels: int, border: float) -> tuple[np.ndarray, ...]:

@@ -117,7 +117,9 @@ class TileOverlay:
             self._follow(layer, image)
         seen = tiles_in(store.geometry, level, embedder.view)
         if self._drawn is None or self._drawn.is_old(store, level, states, seen, self._rest):
-            layer.data = tile_picture(store.geometry, level, states)
+            # In place: napari takes a while to look at other data.
+            np.asarray(layer.data)[...] = tile_picture(store.geometry, level, states)
+            layer.refresh(thumbnail=False, extent=False)
             self._drawn = _Drawn(store, level, states, time.monotonic())
             QTimer.singleShot(0, self._measure)
         if self.layer is None:
