@@ -117,7 +117,9 @@ class DrawnLayer(QObject):
 
     def _objects_of_rows(self) -> list[tuple[int, bool]]:
         """Return of each row the object, and whether it lies on it; what is unknown is as meant."""
-        features, count = self.layer.features, len(self.layer.data)
+        # napari keeps the features of what was taken away by `layer.data = []`.
+        count = len(self.layer.data)
+        features = self.layer.features[:count]
         meant = self.layer.feature_defaults
         numbers = features.get("object", [None] * count)
         labels = features.get("label", [None] * count)
