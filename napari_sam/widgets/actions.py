@@ -22,7 +22,7 @@ from .window import canvas, keys_of, main_window
 if TYPE_CHECKING:
     from .attached import Attachment
 
-__all__ = ["ACTIONS", "Action", "Keys", "keys_in_words", "register"]
+__all__ = ["ACTIONS", "Action", "Keys", "keys_in_words", "register", "with_keys"]
 
 
 @dataclass(frozen=True)
@@ -206,6 +206,12 @@ def _command(action: Action) -> Callable[[], None]:
 def keys_in_words(action: Action) -> str:
     """Return the keys of an action as they are now, as they stand on the keyboard."""
     return ", ".join(Shortcut(key).platform for key in keys_of(action.full_name))
+
+
+def with_keys(text: str, name: str) -> str:
+    """Return the text of a button with the keys of its action, as they are now."""
+    keys = next(keys_in_words(action) for action in ACTIONS if action.name == name)
+    return f"{text} ({keys})" if keys else text
 
 
 class Keys(QObject):

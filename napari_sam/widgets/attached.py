@@ -118,6 +118,11 @@ class Attachment(QObject):
         return None if self._opened is None else self._opened.embedder
 
     @property
+    def painted(self) -> int | None:
+        """The object that is painted on, if one is."""
+        return None if self._opened is None else self._opened.painted
+
+    @property
     def busy(self) -> bool:
         """Whether an image, a plane or a model is just being opened."""
         return self._job is not None
@@ -186,6 +191,19 @@ class Attachment(QObject):
         """Make the chosen candidates of objects objects: at once, or when they come."""
         if self._opened is not None:
             self._opened.accept(numbers)
+
+    def paint(self, object_id: int | None) -> None:
+        """Let an object be painted on with napari's brush; with None, end that.
+
+        Raises
+        ------
+        InputError
+            If there is no such object in this plane, or it is too large for it.
+        """
+        if self._opened is not None and object_id is not None:
+            self._opened.paint(object_id)
+        elif self._opened is not None:
+            self._opened.end_painting()
 
     def close(self) -> None:
         """Stop all threads, close the session, and remove the layers that were made, no others."""
@@ -380,6 +398,10 @@ class Attachment(QObject):
         opened.heard.connect(self.session_changed)
         self._opened = opened
         self.viewer.layers.selection.active = layer
+        session = workplace.session
+        left = [n for n, given in session.prompts.items() if given.plane == session.plane]
+        if left:  # of before: that is gone on with
+            self.intent.set(object_id=left[-1])
         self.workplace_changed.emit(workplace)
         for note in workplace.notes:
             self.said.emit("info", note)

@@ -25,6 +25,7 @@ __all__ = [
     "merge",
     "new_object",
     "next_candidate",
+    "paint",
     "point",
     "redo",
     "split",
@@ -195,6 +196,23 @@ def merge(attachment: Attachment) -> None:
     _session(attachment).merge(numbers[0], numbers[1:])
     attachment.intent.set(picked=numbers[:1])
     attachment.say(f"Merged {_objects(numbers)} into object {numbers[0]}.")
+
+
+@_told
+def paint(attachment: Attachment) -> None:
+    """Paint on the object that is picked, with napari's brush; or be done with that."""
+    _session(attachment)
+    if (done := attachment.painted) is not None:
+        attachment.paint(None)
+        attachment.intent.set(picked=(done,))
+        attachment.say(f"Object {done} is as it was painted.")
+        return
+    (number,) = _picked(attachment, 1, "painted on", at_most=1)
+    attachment.paint(number)
+    attachment.intent.set(picked=())  # letters are for the brush
+    attachment.say(
+        f"Paint on object {number}, or erase; each stroke can be undone. Then press Done."
+    )
 
 
 @_told

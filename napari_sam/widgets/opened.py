@@ -12,6 +12,7 @@ from napari_sam.live.embedder import Embedder
 from napari_sam.live.workplace import Workplace
 from napari_sam.session import SessionEvent
 
+from .brush import Brush
 from .camera import visible_region
 from .jobs import Mailbox
 from .objects_layer import ObjectsLayer
@@ -54,6 +55,7 @@ class Opened(QObject):
         self._attachment = attachment
         self.workplace, self.layer = workplace, layer
         self._to_accept: set[int] = set()
+        self._brush: Brush | None = None
         self._mailbox = Mailbox(self)
         session, offers = workplace.session, attachment.offers
         self.objects = ObjectsLayer(self.viewer, layer, session, attachment.say)
@@ -82,6 +84,7 @@ class Opened(QObject):
     def close(self) -> Embedder:
         """Remove the layers and listen no more; the embedder is returned, to be closed."""
         self.layers.flush()
+        self.end_painting()
         self._slider.stop()
         self._looker.stop()
         self._unsubscribe()
@@ -114,6 +117,40 @@ class Opened(QObject):
         """Have what is visible encoded first."""
         shape = self.workplace.scene.shape
         self.embedder.look_at(visible_region(self.viewer, self.layer, shape))
+
+    @property
+    def painted(self) -> int | None:
+        """The object that is painted on."""
+        brush = self._brush
+        return brush.number if brush is not None and brush.is_open else None
+
+    def paint(self, number: int) -> None:
+        """Show an object in a layer to be painted on.
+
+        Raises
+        ------
+        InputError
+            As `Brush`.
+        """
+        self.end_painting()
+        attachment = self._attachment
+        self._brush = Brush(
+            self.viewer,
+            self.layer,
+            self.workplace.session,
+            number,
+            lambda sentence: attachment.say(sentence, "warning"),
+            attachment.intent.overlap,
+        )
+
+    def end_painting(self) -> None:
+        """Put the brush away; what was painted is in the session."""
+        brush, self._brush = self._brush, None
+        if brush is None or not brush.is_open:
+            return
+        brush.close()
+        if self.layer in self.viewer.layers:
+            self.viewer.layers.selection.active = self.layer
 
     def accept(self, numbers: Iterable[int]) -> None:
         """Make the chosen candidates of objects objects: at once, or when they come."""
@@ -163,6 +200,8 @@ class Opened(QObject):
             self._to_accept &= set(self.workplace.session.prompts)
             self.layers.redraw()
         self.objects.refresh(event)
+        if self._brush is not None:
+            self._brush.refresh(event)
         self.heard.emit(event)
 
     def _removed(self, event: Any) -> None:

@@ -14,6 +14,7 @@ from napari_sam.live.similar import Likeness, Ranking
 from napari_sam.session import SessionEvent
 
 from . import commands
+from .actions import with_keys
 from .attached import attach
 from .controls import Message, button, in_a_row
 from .highlight import Highlight, with_room
@@ -58,22 +59,20 @@ class ReviewWidget(QWidget):
         self.progress.setFormat("%v of %m reviewed")
         self.progress.setToolTip("Objects that change are to be reviewed again")
         self.about = Message()
-        self.accept_button = button(
-            "Right (A)", "It is right as it is; go to the next one", self.accept
-        )
+        self.accept_button = button("", "It is right as it is; go to the next one", self.accept)
         self.fix_button = button(
-            "Correct (F)",
+            "",
             "Click where it is wrong, and accept the new mask; that counts as reviewed",
             self.fix,
         )
         self.delete_button = button(
-            "Delete (X)", "Delete it, and go to the next one; undo brings it back", self.delete
+            "", "Delete it, and go to the next one; undo brings it back", self.delete
         )
         self.back_button = button(
-            "Back (K)", "Go to the one before, which is then to be reviewed again", self.back
+            "", "Go to the one before, which is then to be reviewed again", self.back
         )
         self.next_button = button(
-            "Next (J)", "Go to the most doubtful one that is left after this one", self.next
+            "", "Go to the most doubtful one that is left after this one", self.next
         )
         self.alike_button = button(
             "Objects like this one",
@@ -296,7 +295,14 @@ class ReviewWidget(QWidget):
             one.setEnabled(some)
         self.back_button.setEnabled(there > 0)
         self.next_button.setEnabled(done < there)
-        self.next_button.setText("Next (J)" if some or done else "Begin (J)")
+        for one, text, step in (
+            (self.accept_button, "Right", "right"),
+            (self.fix_button, "Correct", "correct"),
+            (self.delete_button, "Delete", "delete"),
+            (self.back_button, "Back", "back"),
+            (self.next_button, "Next" if some or done else "Begin", "next"),
+        ):
+            one.setText(with_keys(text, f"review_{step}"))
         self.alike_button.setEnabled(some and self._job is None)
         self.all_button.setEnabled(self._ranking is not None)
         if self.attachment.workplace is None:

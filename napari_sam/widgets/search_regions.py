@@ -73,9 +73,9 @@ class RegionChoice(QComboBox):
         chosen = sorted(layer.selected_data) or range(len(layer.data))
         if len(chosen) != 1:
             raise InputError(
-                f"{layer.name} has {len(layer.data)} shapes: select the one to search in."
+                f"{layer.name} has {len(layer.data)} shapes: select the one that is meant."
                 if len(layer.data)
-                else f"{layer.name} has no shapes: draw one around what is to be searched."
+                else f"{layer.name} has no shapes: draw one around what is meant."
             )
         (index,) = chosen
         kind = layer.shape_type[index]

@@ -131,6 +131,11 @@ class SegmentWidget(QWidget):
             "Add clicks to the object's own mask (or Alt+click on it)",
             lambda: commands.correct(attachment),
         )
+        self.paint = button(
+            "Paint",
+            "Paint on the picked object with napari's brush and eraser",
+            lambda: commands.paint(attachment),
+        )
         self.delete = button(
             "Delete", "Delete the picked objects", lambda: commands.delete(attachment)
         )
@@ -158,8 +163,9 @@ class SegmentWidget(QWidget):
         )
         self.editing = labelled(
             ("Picked", self.picked),
-            ("", in_a_row(self.correct, self.delete)),
+            ("", in_a_row(self.correct, self.paint)),
             ("", in_a_row(self.merge, self.split)),
+            ("", self.delete),
         )
         scrolling(
             self,
@@ -269,6 +275,9 @@ class SegmentWidget(QWidget):
             (self.split, 1),
         ):
             control.setEnabled(len(intent.picked) >= least)
+        painted = attachment.painted
+        self.paint.setText("Paint" if painted is None else "Done")
+        self.paint.setEnabled(painted is not None or len(intent.picked) == 1)
         if workplace is None:
             return
         session, number = workplace.session, commands.target(attachment)

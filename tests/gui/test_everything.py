@@ -214,7 +214,7 @@ def test_only_a_drawn_shape_is_searched(
     said: list[str] = []
     attachment.said.connect(lambda _, sentence: said.append(sentence))
     QTest.mouseClick(widget.start, Qt.MouseButton.LeftButton)
-    assert "select the one to search in" in said[-1]
+    assert "select the one that is meant" in said[-1]
     shapes.selected_data = {0}
     find(widget, qtbot, gate)
     inside = {

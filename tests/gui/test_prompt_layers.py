@@ -102,3 +102,32 @@ def test_other_layers_come_in_through_the_world(
     found = layer_prompts.import_labels(sam, labels, "known")
     assert session.mask(found[4]).area == 200
     assert labels.data.sum() == values.sum()
+
+
+def test_an_object_is_painted_on_until_done(
+    make_napari_viewer: Callable[..., Any], discs: list[Discs]
+) -> None:
+    driven = drive(make_napari_viewer(show=True), scale=(2, 3), translate=(5, -7))
+    session, viewer, paint = driven.session, driven.viewer, driven.widget.paint
+    driven.click(40, 40)
+    driven.key(Qt.Key.Key_Return)
+    assert not paint.isEnabled()
+    driven.click(40, 40, Qt.KeyboardModifier.ShiftModifier)
+    paint.click()
+    driven.settle()
+    assert paint.text() == "Done"
+    before = session.mask(1)
+    driven.drag((40, 46), (40, 60))
+    assert session.object_at(40, 58) == 1
+    assert session.mask(1).area > before.area
+    driven.key(Qt.Key.Key_Z, CTRL)
+    assert session.mask(1) == before
+    driven.drag((30, 46), (30, 60))
+    assert not session.prompts
+    paint.click()
+    driven.settle()
+    assert paint.text() == "Paint"
+    assert "object 1 of cells" not in viewer.layers
+    assert session.object_at(30, 58) == 1
+    driven.click(60, 80)  # prompts again
+    assert session.prompts

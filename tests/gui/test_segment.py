@@ -249,6 +249,9 @@ def test_layers_are_removed_renamed_replaced(make_napari_viewer: Make, discs: li
     driven.settle()
     assert driven.session.ids == [1]
     assert len(viewer.layers["prompts"].data) == 1
+    (pending,) = driven.session.prompts
+    assert driven.widget.object.value() == pending == commands.target(driven.sam)
+    assert all(button.isEnabled() for button in driven.widget.candidates.group.buttons())
     viewer.layers.remove(image)
     driven.settle()
     assert driven.sam.workplace is None
