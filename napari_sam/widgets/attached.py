@@ -129,7 +129,12 @@ class Attachment(QObject):
 
     # Opening and leaving
 
-    def use(self, layer: Image | None = None, model: str | None = None) -> Job:
+    def use(
+        self,
+        layer: Image | None = None,
+        model: str | None = None,
+        channels: int | Sequence[int] | None = None,
+    ) -> Job:
         """Open the workplace of an image layer, or let another model answer.
 
         Parameters
@@ -138,6 +143,9 @@ class Attachment(QObject):
             By default the active layer, or the only image that there is.
         model : str, optional
             As `napari_sam.loading.load` takes it; by default the one used last.
+        channels : int or sequence of int, optional
+            One or three of several; by default those of before, or the first. What was done with
+            other channels is kept in a session of its own.
 
         Returns
         -------
@@ -157,10 +165,14 @@ class Attachment(QObject):
             name = model
         else:
             name = DEFAULT_MODEL if opened is None else opened.workplace.model_name
-        if opened is not None and layer is opened.layer:
+        if (
+            opened is not None
+            and layer is opened.layer
+            and channels in (None, opened.workplace.picture.channels)
+        ):
             workplace = opened.workplace
             return self._change(f"loading {name}", lambda: workplace.use_model(name))
-        return self._open(layer, name)
+        return self._open(layer, name, channels)
 
     def ready(self, timeout: float | None = None) -> Workplace:
         """Wait until the image is open, running the event loop; for scripts.
@@ -330,7 +342,7 @@ class Attachment(QObject):
         if self._job is not None:
             raise InputError("Something is just being opened: wait until it is there.")
 
-    def _open(self, layer: Image, model: str) -> Job:
+    def _open(self, layer: Image, model: str, channels: int | Sequence[int] | None) -> Job:
         self._leave("closing the image before")
 
         def work(report: Callable[[object], None], stop: Callable[[], bool]) -> Workplace | None:
@@ -339,7 +351,7 @@ class Attachment(QObject):
             while self._unclosed:  # their objects are nowhere else
                 self._unclosed[0]()
                 del self._unclosed[0]
-            picture = picture_of(layer)
+            picture = picture_of(layer, channels)
             t, z = plane_of(layer, self.viewer.dims, picture.axes)
             workplace = Workplace.open(picture, model, t=t, z=z)
             if stop():

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pint
 
-from napari_sam.scene import Scene, open_scene
+from napari_sam.scene import PixelSize, Scene, open_scene
 from napari_sam.scenes.axes import LazyArray, find_axes
 from napari_sam.scenes.opening import open_source
 from napari_sam.scenes.sources import Source
@@ -41,7 +42,8 @@ def image_layers(path: str | Path) -> list[LayerData]:
     list of LayerData
         An image layer for a grey or a colour image; of others one for each channel. They have the
         levels of the file, or computed ones where it is large and has none. What a colour image has
-        besides, such as infrared, comes hidden. Their metadata say what they show of which image
+        besides, such as infrared, comes hidden. Their scale is the size of a pixel, where the file
+        tells one in a unit of length. Their metadata say what they show of which image
         (``image_path``, ``image_axes``, ``image_channels``), as long as their data is what it was
         (``image_data``).
 
@@ -57,7 +59,13 @@ def image_layers(path: str | Path) -> list[LayerData]:
     count = samples * sizes.get("C", 1)
     in_colour = samples >= 3 and count == samples
     layers = []
-    image = {"image_path": os.fspath(path), "image_axes": axes}
+    image = {
+        "image_path": os.fspath(path),
+        "image_axes": axes,
+        # What is a colour is no choice.
+        "image_channel_count": 1 if in_colour and count <= 4 else count,
+        "image_pixel_size": _length_of_a_pixel(source.pixel_size),
+    }
     if in_colour:
         scene = open_scene(path, z=sizes.get("Z", 1) // 2)
         layers.append(_layer(name, image, (0, 1, 2), _colour(source, axes, scene), rgb=True))
@@ -88,6 +96,10 @@ def _layer(
 ) -> LayerData:
     data = levels if len(levels) > 1 else levels[0]
     letters = _order(image["image_axes"]).removesuffix("S").lower()
+    if (size := image["image_pixel_size"]) is not None:
+        front = len(letters) - 2
+        options["scale"] = (*(1.0,) * front, size.rows, size.cols)
+        options["units"] = (*("pixel",) * front, size.unit, size.unit)
     return (
         data,
         {
@@ -99,6 +111,19 @@ def _layer(
         },
         "image",
     )
+
+
+def _length_of_a_pixel(size: PixelSize | None) -> PixelSize | None:
+    """Return the size of a pixel if it is a length, under the name that napari has for its unit."""
+    if size is None:
+        return None
+    try:
+        unit = pint.get_application_registry().Unit(size.unit)
+    except (pint.UndefinedUnitError, ValueError, SyntaxError, TypeError):
+        return None  # a file may say anything
+    if not unit.is_compatible_with("meter"):
+        return None
+    return PixelSize(size.rows, size.cols, str(unit))
 
 
 def _colour(source: Source, axes: str, scene: Scene) -> list[Lazy]:

@@ -50,6 +50,8 @@ def picture_of(layer: Image, channels: int | str | Sequence[int | str] | None = 
         # Of this package's own reader, and still what that read.
         chosen = read["image_channels"] if channels is None else channels
         image = read["image_path"] if path is None else path
+        if size == read["image_pixel_size"]:
+            size = None  # nobody changed it, so that the file's own words count
         return Picture(image, read["image_axes"], chosen, size, layer.name, path)
     content = None if path is None else content_of(path, levels[0], told, axes)
     if content is not None and _is_as_shown(content, layer):

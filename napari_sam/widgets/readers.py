@@ -165,6 +165,7 @@ def _objects(
         "multiscale": several,
         "axis_labels": options["axis_labels"],
         "features": features,
+        **{name: options[name] for name in ("scale", "units") if name in options},
     }
     return levels if several else levels[0], shown, "labels"
 
@@ -194,6 +195,10 @@ def _read_store(path: str) -> list[LayerData]:
             "features": {"index": list(_STATES), "state": list(_STATES.values())},
         }
         data, placed = _tile_map(store.geometry, level, store.states(level))
+        if layers and "scale" in layers[0][1]:
+            pixel = layers[0][1]["scale"][-2:]
+            placed = {key: tuple(np.multiply(given, pixel)) for key, given in placed.items()}
+            placed["units"] = layers[0][1]["units"][-2:]
         layers.append((data, options | placed, "labels"))
     return layers
 

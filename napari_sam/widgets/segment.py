@@ -15,6 +15,7 @@ from napari_sam.session import SessionEvent
 from . import commands
 from .attached import attach
 from .candidate_buttons import CandidateButtons
+from .channel_choice import ChannelChoice
 from .controls import LayerList, Message, button, combo, in_a_row, labelled, scrolling, separator
 from .help import show_help
 from .other_layers import OtherLayers
@@ -76,6 +77,9 @@ class SegmentWidget(QWidget):
         """Make the controls, in the order in which Tab goes through them."""
         attachment = self.attachment
         self.image = LayerList("The image layer to segment")
+        self.channels = ChannelChoice()
+        self.several = labelled(("Channels", self.channels))
+        self.image.currentIndexChanged.connect(self._show_state)
         self.start = button(
             "Start", "Open the image: go on where it was left, or begin", self._start
         )
@@ -169,7 +173,9 @@ class SegmentWidget(QWidget):
         )
         scrolling(
             self,
-            labelled(("Image", self.image), ("", self.start)),
+            labelled(("Image", self.image)),
+            self.several,
+            self.start,
             self.message,
             separator(),
             self.prompting,
@@ -188,7 +194,7 @@ class SegmentWidget(QWidget):
         try:
             if layer is None:
                 raise InputError("There is no image: open one first.")
-            self.attachment.use(layer)
+            self.attachment.use(layer, channels=self.channels.channels())
         except InputError as error:
             self.attachment.say(str(error), "warning")
 
@@ -254,9 +260,12 @@ class SegmentWidget(QWidget):
             part.setEnabled(is_open and not attachment.busy)
         self.start.setEnabled(bool(self.image.layers) and not attachment.busy)
         chosen = self.image.layer
+        known = is_open and chosen is attachment.image_layer
+        axes = workplace.picture.axes if workplace is not None and known else None
+        self.several.setVisible(self.channels.offer(chosen, axes))
         self.start.setText(
             "Opening ..." if attachment.busy
-            else "Open again" if is_open and chosen is attachment.image_layer
+            else "Open again" if known
             else "Start"
         )  # fmt: skip
         self.polarity.setText("on the object" if intent.foreground else "not on the object")

@@ -17,12 +17,14 @@ from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QRadioButton
 
 from napari_sam.errors import InputError
-from napari_sam.scene import open_scene
+from napari_sam.scene import PixelSize, open_scene
 from napari_sam.segment.scribbles import MaskRegion
 from napari_sam.session import Session
 from napari_sam.tiles.geometry import TileGeometry, TileId
 from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
+from napari_sam.widgets.opening import image_layers
 from napari_sam.widgets.pictures import picture_of
+from napari_sam.widgets.pointer import scene_position
 from napari_sam.widgets.readers import get_reader, write_session
 
 PLUGIN = "napari-sam-tiled"
@@ -208,3 +210,27 @@ def test_a_session_is_dropped_on_the_window(
         assert picture_of(shown).path == image
         np.testing.assert_array_equal(objects.data, labels)
     assert "Segment Anything" in offered
+
+
+def test_layers_have_the_size_of_the_file_s_pixels(tmp_path: Path) -> None:
+    path = tmp_path / "sized.ome.tif"
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 60, 80), dtype=np.uint8)
+    size = {"PhysicalSizeY": 0.5, "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm"}
+    tifffile.imwrite(path, pixels, metadata={"axes": "ZYX", **size, "PhysicalSizeYUnit": "µm"})
+    ((data, options, _),) = image_layers(path)
+    layer = Image(data, **options)
+    assert tuple(layer.scale) == (1, 0.5, 0.25)
+    assert [str(unit) for unit in layer.units] == ["pixel", "micrometer", "micrometer"]
+    assert scene_position(layer, (1, 10, 10)) == (20, 40)
+    assert picture_of(layer).pixel_size is None  # the file says it
+    assert picture_of(layer).open().pixel_size == PixelSize(0.5, 0.25, "µm")
+    layer.scale = (1, 1, 1)
+    assert picture_of(layer).open().pixel_size == PixelSize(1, 1, "micrometer")
+    scene = picture_of(Image(data, **options)).open()
+    session = Session.create(tmp_path / "sized.ome.tif.napari-sam" / "session", scene)
+    session.add_object(MaskRegion(4, 6, np.ones((5, 7), bool)))
+    session.close()
+    reader = get_reader(str(tmp_path / "sized.ome.tif.napari-sam"))
+    assert reader is not None
+    _, (labels, options, _) = reader(str(session.path))
+    assert tuple(Labels(labels, **options).scale) == (1, 0.5, 0.25)
