@@ -6,6 +6,7 @@ anything but the store.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
@@ -90,6 +91,8 @@ class EmbedCore:
         self._number = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, daemon=True, name="napari-sam-embed")
+        # A thread that Python's end finds in the middle of a network would abort the process.
+        atexit.register(self._at_exit)
         self._thread.start()
 
     @property
@@ -158,7 +161,14 @@ class EmbedCore:
         self._seconds: float | None = None  # for a tile
         self._look_at = self._look_again_at = 0.0
 
+    def _at_exit(self) -> None:
+        self.close(60.0)
+
     def _run(self) -> None:
+        self._go_on()
+        atexit.unregister(self._at_exit)
+
+    def _go_on(self) -> None:
         while not self._closed:
             try:
                 self._step()

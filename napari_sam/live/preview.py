@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import statistics
 import threading
 import time
@@ -88,6 +89,7 @@ class Preview:
         self._busy = self._closed = False
         self._times: deque[float] = deque(maxlen=_REMEMBERED)
         self._thread = threading.Thread(target=self._work, name="preview", daemon=True)
+        atexit.register(self.close, 60.0)  # Python's end would abort it, and the process with it
         self._thread.start()
 
     @property
@@ -151,6 +153,7 @@ class Preview:
             with self._news:
                 self._busy = False
                 self._news.notify_all()
+        atexit.unregister(self.close)
 
     def _next(self) -> tuple[int, int] | _Place | None:
         """Wait for a question that has rested; None at the end."""
