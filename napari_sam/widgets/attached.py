@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import QEvent, QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_sam.errors import InputError
 from napari_sam.live.preload import DEFAULT_MODEL, preload
@@ -20,13 +20,14 @@ from . import scripting
 from .actions import Keys
 from .camera import move_camera, visible_region
 from .clicks import Clicks
+from .closing import Closing, WithWindow
 from .intent import Intent
 from .jobs import Job, run_job
 from .offers import Offers
 from .opened import Opened
-from .pictures import picture_of, plane_of
+from .pictures import image_meant, picture_of, plane_of
 from .pointer import scene_position
-from .window import canvas, main_window, unwrapped
+from .window import main_window, unwrapped
 
 if TYPE_CHECKING:
     import napari
@@ -69,8 +70,7 @@ class Attachment(QObject):
 
     def __init__(self, viewer: napari.Viewer) -> None:
         preload()
-        window = main_window(viewer)
-        super().__init__(window)
+        super().__init__(main_window(viewer))
         self.setObjectName(_NAME)
         # What Qt keeps is not seen by Python's collector of cycles: a window would never go.
         self._viewer = weakref.ref(viewer)
@@ -78,12 +78,10 @@ class Attachment(QObject):
         self.problem: str | None = None
         self._opened: Opened | None = None
         self._job: Job | None = None
-        self._retiring: list[Job] = []
-        self._unclosed: list[Callable[[], None]] = []  # what could not be written when it was left
-        self._refused = 0  # changes for which the window did not close
         self._closed = False
         self._clicks, self._keys = Clicks(self), Keys(self)
-        window.installEventFilter(self)
+        self._with_window, self._closing = WithWindow(self), Closing(self)
+        self._closing.failed.connect(lambda sentence: self.say(sentence, "error"))
 
     @property
     def viewer(self) -> napari.Viewer:
@@ -158,7 +156,7 @@ class Attachment(QObject):
             If there is no such layer, its pixels cannot be segmented, or another image is just
             being opened.
         """
-        layer = self._image() if layer is None else unwrapped(layer)
+        layer = image_meant(self.viewer, self.image_layer) if layer is None else unwrapped(layer)
         self._check_free()
         opened = self._opened
         if model is not None:
@@ -228,11 +226,9 @@ class Attachment(QObject):
         self.offers.close()
         self._clicks.close()
         self._keys.close()
-        main_window(self.viewer).removeEventFilter(self)
+        self._with_window.let_go()
         self.setObjectName("")  # it is not found any more
-        for job in self._retiring:
-            job.wait(10)
-            job.abandon()
+        self._closing.end()
 
     # Speaking, and places
 
@@ -292,50 +288,6 @@ class Attachment(QObject):
         """Find everything in the image, or in a part of it. See `scripting.everything`."""
         return scripting.everything(self, **options)
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Go with the window, once it is sure that it closes."""
-        if event.type() == QEvent.Type.Close:
-            if self._loses():
-                event.ignore()
-                return True
-            if event.spontaneous():  # the person may still be asked, and say no
-                QTimer.singleShot(0, self._close_if_hidden)
-            else:
-                self.close()
-        return False
-
-    def _loses(self) -> bool:
-        """Tell, and say, whether closing now loses changes; not twice, so that it can be closed."""
-        if self._closed or self._opened is None or not canvas(self.viewer).isVisible():
-            return False  # a script closes it, and cannot be stopped
-        refused, self._refused = self._refused, self._opened.workplace.session.write_unsaved()
-        if self._refused in (0, refused):
-            return False
-        self.say(
-            f"The window stays open, as {self._refused} changes are in memory only and cannot be "
-            f"written: make room on the disk and close it; closed again without, it loses them.",
-            "error",
-        )
-        return True
-
-    def _close_if_hidden(self) -> None:
-        if not self._closed and not main_window(self.viewer).isVisible():
-            self.close()
-
-    def _image(self) -> Image:
-        """Return the image layer that is meant."""
-        active = self.viewer.layers.selection.active
-        if isinstance(active, Image):
-            return active
-        if self.image_layer is not None:
-            return self.image_layer
-        images = [layer for layer in self.viewer.layers if isinstance(layer, Image)]
-        if len(images) == 1:
-            return images[0]
-        if not images:
-            raise InputError("There is no image: open one first.")
-        raise InputError("There are several images: choose one of them in the list of layers.")
-
     def _check_free(self) -> None:
         if self._closed:
             raise InputError("The window is closed.")
@@ -346,11 +298,7 @@ class Attachment(QObject):
         self._leave("closing the image before")
 
         def work(report: Callable[[object], None], stop: Callable[[], bool]) -> Workplace | None:
-            for job in list(self._retiring):  # it may be the session of the same file
-                job.wait(60)
-            while self._unclosed:  # their objects are nowhere else
-                self._unclosed[0]()
-                del self._unclosed[0]
+            self._closing.wait()  # it may be the session of the same file
             picture = picture_of(layer, channels)
             t, z = plane_of(layer, self.viewer.dims, picture.axes)
             workplace = Workplace.open(picture, model, t=t, z=z)
@@ -396,13 +344,13 @@ class Attachment(QObject):
     def _enter(self, workplace: Workplace, layer: Image) -> None:
         """Show a workplace that was opened."""
         if layer not in self.viewer.layers:
-            self._retire("closing the image", workplace.close)
+            self._closing.begin("closing the image", workplace.close)
             self._failed(f"{layer.name} was removed while it was opened.")
             return
         try:
             opened = Opened(self, workplace, layer)
         except InputError as error:
-            self._retire("closing the image", workplace.close)
+            self._closing.begin("closing the image", workplace.close)
             self._failed(str(error))
             return
         opened.lost.connect(self._lost)
@@ -454,29 +402,9 @@ class Attachment(QObject):
             workplace.close()
 
         self.intent.set(object_id=None, picked=())
-        self._retire(why, close)
+        self._closing.begin(why, close)
         if not self._closed:
             self.workplace_changed.emit(None)
-
-    def _retire(self, name: str, close: Callable[[], None]) -> None:
-        """Close something in a thread."""
-
-        def work(report: Callable[[object], None], stop: Callable[[], bool]) -> None:
-            try:
-                close()
-            except BaseException:
-                self._unclosed.append(close)
-                raise
-
-        job = run_job(self, work, name)
-        self._retiring.append(job)
-
-        def over(*_: object) -> None:
-            self._retiring.remove(job)
-
-        job.finished.connect(over)
-        job.failed.connect(over)
-        job.failed.connect(lambda sentence: self.say(sentence, "error"))
 
 
 def attach(viewer: napari.Viewer) -> Attachment:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image
 
 from napari_sam.errors import InputError
 from napari_sam.live.file_content import Content, content_of
@@ -16,10 +17,10 @@ from napari_sam.scene import PixelSize
 from .pointer import axes_of, axes_shown, layer_position
 
 if TYPE_CHECKING:
+    import napari
     from napari.components import Dims
-    from napari.layers import Image
 
-__all__ = ["picture_of", "plane_of"]
+__all__ = ["image_meant", "picture_of", "plane_of"]
 
 
 def picture_of(layer: Image, channels: int | str | Sequence[int | str] | None = None) -> Picture:
@@ -64,6 +65,34 @@ def picture_of(layer: Image, channels: int | str | Sequence[int | str] | None = 
         )
     image = levels[0] if len(levels) == 1 else tuple(levels)
     return Picture(image, axes, channels, size, layer.name)
+
+
+def image_meant(viewer: napari.Viewer, before: Image | None = None) -> Image:
+    """Return the image layer that is meant where nobody names one.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The active layer counts, if it is an image.
+    before : Image, optional
+        What is worked on, which counts next; then the only image that there is.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it is not clear which.
+    """
+    active = viewer.layers.selection.active
+    if isinstance(active, Image):
+        return active
+    if before is not None:
+        return before
+    images = [layer for layer in viewer.layers if isinstance(layer, Image)]
+    if len(images) == 1:
+        return images[0]
+    if not images:
+        raise InputError("There is no image: open one first.")
+    raise InputError("There are several images: choose one of them in the list of layers.")
 
 
 def plane_of(layer: Image, dims: Dims, axes: str | None = None) -> tuple[int, int]:
