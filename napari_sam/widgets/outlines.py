@@ -92,7 +92,7 @@ def outline(mask: MaskLike) -> np.ndarray:
     Examples
     --------
     >>> outline(MaskRegion(4, 5, np.ones((3, 2), bool))).tolist()[:2]
-    [[6.5, 6.0], [6.0, 6.5]]
+    [[6.5, 6.0], [6.0, 4.5]]
     """
     from skimage.measure import approximate_polygon, find_contours  # slow to import
 
