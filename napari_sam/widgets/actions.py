@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import napari
 from app_model.backends.qt import qkeysequence2modelkeybinding
@@ -214,6 +215,16 @@ def with_keys(text: str, name: str) -> str:
     return f"{text} ({keys})" if keys else text
 
 
+def _as_key(event: QEvent) -> QKeyEvent:
+    """Return the event of a key as such."""
+    if isinstance(event, QKeyEvent):
+        return event
+    # PyQt takes it for another event, of the mouse, that lay at the same address and that something
+    # in Python still holds.
+    sip: Any = import_module("qtpy.sip")
+    return sip.wrapinstance(sip.unwrapinstance(event), QKeyEvent)
+
+
 class Keys(QObject):
     """Sees the keys pressed in a window before napari does, but after text fields.
 
@@ -240,12 +251,12 @@ class Keys(QObject):
         kind = event.type()
         if kind not in (QEvent.Type.KeyPress, QEvent.Type.ShortcutOverride):
             return False
-        assert isinstance(event, QKeyEvent)
-        action = self._action(event)
+        pressed = _as_key(event)
+        action = self._action(pressed)
         if action is None:
             return False
         event.accept()  # of a ShortcutOverride it means: let the key come, whatever the menus have
-        if kind == QEvent.Type.KeyPress and not event.isAutoRepeat():
+        if kind == QEvent.Type.KeyPress and not pressed.isAutoRepeat():
             action.run(self._attachment)
         return True
 
