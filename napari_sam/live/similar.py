@@ -90,11 +90,7 @@ class Likeness:
         StoreUnusable
             If the store cannot be read.
         """
-        self._known = {
-            number: kept
-            for number, kept in self._known.items()
-            if number in masks and kept[0] is masks[number]
-        }
+        self._forget_others(masks)
         # Its own tile first: without it nothing can be said.
         self._describe({object_id: masks[object_id]})
         if object_id not in self._known:
@@ -114,6 +110,42 @@ class Likeness:
             tuple(cosines[order].tolist()),
             tuple(sorted(set(masks) - set(self._known))),
         )
+
+    def descriptions(
+        self,
+        masks: Mapping[int, Runs],
+        on_progress: Callable[[int, int], object] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> dict[int, np.ndarray]:
+        """Describe objects.
+
+        Parameters
+        ----------
+        masks, on_progress, should_stop
+            As for `rank`.
+
+        Returns
+        -------
+        dict of int to ndarray
+            float64 (channels,), of length 1, by id; without objects that no encoded tile sees
+            whole, and those that were not reached before it was asked to stop.
+
+        Raises
+        ------
+        StoreUnusable
+            If the store cannot be read.
+        """
+        self._forget_others(masks)
+        self._describe(masks, on_progress, should_stop)
+        return {number: vector for number, (_, vector) in sorted(self._known.items())}
+
+    def _forget_others(self, masks: Mapping[int, Runs]) -> None:
+        """Forget what is not asked for, or has changed since."""
+        self._known = {
+            number: kept
+            for number, kept in self._known.items()
+            if number in masks and kept[0] is masks[number]
+        }
 
     def _describe(
         self,

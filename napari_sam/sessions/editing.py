@@ -353,6 +353,25 @@ class Editing(SessionCore):
                 known["class_name"] = class_name or None
             draft.relabel(object_id, replace(info, **known))
 
+    def classify(self, classes: Mapping[int, str]) -> None:
+        """Give objects classes, in one step.
+
+        Parameters
+        ----------
+        classes : mapping of int to str
+            What each is, by id; "" for nothing.
+
+        Raises
+        ------
+        InputError
+            If there is no such object; then all stay as they are.
+        """
+        wanted = [(int(number), str(name)) for number, name in classes.items()]
+        with self._drafting("classify", classes=wanted) as draft:
+            for number, name in wanted:
+                info = draft.state.get(number).info
+                draft.relabel(number, replace(info, class_name=name or None))
+
     @property
     def _model_hash(self) -> str | None:
         return None if self._model is None else self._model.hash

@@ -201,7 +201,8 @@ class SessionFolder:
         if self._journal is None:
             self._journal = JournalFile(self._journal_path(self._number), self._on_problem)
         self._records += 1
-        return Location(self._number, self._journal.append({"n": self._records, **record}))
+        line = {"n": self._records, "time": round(time.time(), 3), **record}
+        return Location(self._number, self._journal.append(line))
 
     def read(self, location: Location) -> dict[str, Any]:
         """Read one line again.

@@ -112,6 +112,8 @@ def _write_step(writer: _Writer, step: Step) -> None:
         writer.call("delete", *map(str, given["ids"]))
     elif step.name == "relabel":
         writer.call("relabel", str(number), **given)
+    elif step.name == "classify":
+        writer.call("classify", str(dict(map(tuple, given["classes"]))))
     else:
         _write_pixels(writer, step)
 
