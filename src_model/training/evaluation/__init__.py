@@ -12,7 +12,7 @@ intervals of many. The parts are small functions from arrays to numbers:
 from .groups import picture_kind
 from .instances import score_instances
 from .prompted import ScoreKey
-from .summary import PictureScores, Summary, evaluate_picture, summarise
+from .summary import PictureScores, Summary, evaluate_picture, prompt_picture, summarise
 
 __all__ = [
     "PictureScores",
@@ -20,6 +20,7 @@ __all__ = [
     "Summary",
     "evaluate_picture",
     "picture_kind",
+    "prompt_picture",
     "score_instances",
     "summarise",
 ]

@@ -104,12 +104,15 @@ class PromptScores:
         Predicted and measured IoU of the three masks after one click, for calibration.
     traces : tuple of Trace
         One per object.
+    first_masks : tuple of ObjectMask
+        The mask shown after one click, one per object.
     """
 
     values: dict[ScoreKey, NDArray[np.float64]]
     predicted: NDArray[np.float64]
     measured: NDArray[np.float64]
     traces: tuple[Trace, ...]
+    first_masks: tuple[ObjectMask, ...]
 
 
 def choose_objects(rng: np.random.Generator, count: int, limit: int) -> list[int]:
@@ -193,6 +196,7 @@ def score_prompts(
         predicted=np.array([answer.predicted[1:] for answer in first]),
         measured=np.array([answer.ious[1:] for answer in first]),
         traces=tuple(_trace(talk, index) for talk, index in zip(talks, indices, strict=True)),
+        first_masks=tuple(answer.mask for answer in first),
     )
 
 

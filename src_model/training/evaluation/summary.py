@@ -13,9 +13,9 @@ from ...sam import Sam
 from ..pictures import Picture
 from .bootstrap import Estimate, bootstrap_ratio
 from .calibration import Calibration, calibrate
-from .prompted import ScoreKey, Trace, choose_objects, score_prompts
+from .prompted import PromptScores, ScoreKey, Trace, choose_objects, score_prompts
 
-__all__ = ["PictureScores", "Summary", "evaluate_picture", "summarise"]
+__all__ = ["PictureScores", "Summary", "evaluate_picture", "prompt_picture", "summarise"]
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Summary:
     calibration: Calibration
 
 
-def evaluate_picture(sam: Sam, picture: Picture, objects: int, seed: int = 0) -> PictureScores:
-    """Prompt a model for some objects of a picture.
+def prompt_picture(sam: Sam, picture: Picture, objects: int, seed: int = 0) -> PromptScores:
+    """Prompt a model for some objects of a picture, and keep what was measured of each object.
 
     Parameters
     ----------
@@ -79,23 +79,39 @@ def evaluate_picture(sam: Sam, picture: Picture, objects: int, seed: int = 0) ->
         With at least one object.
     objects : int
         So many objects at most. Which, depends on the seed and the picture's name alone, not on
-        other pictures.
+        the model or other pictures.
     seed : int
         Of the choice of objects and the noise of boxes.
 
     Returns
     -------
-    PictureScores
+    PromptScores
+        One value per object, in the order of its traces.
     """
     rng = np.random.default_rng([seed, zlib.crc32(picture.name.encode())])
     chosen = choose_objects(rng, len(picture.objects), objects)
-    scores = score_prompts(sam, picture, chosen, rng)
+    return score_prompts(sam, picture, chosen, rng)
+
+
+def evaluate_picture(sam: Sam, picture: Picture, objects: int, seed: int = 0) -> PictureScores:
+    """Prompt a model for some objects of a picture, and add up what was measured.
+
+    Parameters
+    ----------
+    sam, picture, objects, seed
+        As `prompt_picture` takes them.
+
+    Returns
+    -------
+    PictureScores
+    """
+    scores = prompt_picture(sam, picture, objects, seed)
     error = np.abs(scores.predicted - scores.measured)
     values = {key: (float(v.sum()), float(len(v))) for key, v in scores.values.items()}
     values["predicted IoU", "mean error"] = (float(error.sum()), float(error.size))
     return PictureScores(
         picture.name,
-        len(chosen),
+        len(scores.traces),
         values,
         scores.predicted.ravel(),
         scores.measured.ravel(),
