@@ -8,7 +8,7 @@ import os
 import pickle
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ from .sam import Sam
 from .variants import Variant
 
 __all__ = [
+    "encoder_hash",
     "load_weights",
     "model_hash",
     "read_state_dict",
     "read_variant",
     "save_checkpoint",
+    "save_for_others",
 ]
 
 # Where training scripts keep the network's weights in a dict of other things: torch-em and
@@ -32,6 +34,20 @@ __all__ = [
 _WRAPPERS = ("model_state", "state_dict", "model")
 _PREFIX = re.compile(r"(module\.|sam\.)+")
 _VARIANT_KEY = "variant"
+
+# What of a variant's dimensions an embedding does not depend on.
+_BEHIND_THE_ENCODER = (
+    "name",
+    "mask_in_chans",
+    "prompt_map_dim",
+    "decoder_depth",
+    "decoder_mlp_dim",
+    "decoder_heads",
+    "iou_head_depth",
+    "iou_head_hidden_dim",
+    "num_multimask_outputs",
+    "mask_threshold",
+)
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -202,6 +218,41 @@ def save_checkpoint(
     write_safetensors(path, tensors, metadata)
 
 
+def save_for_others(sam: Sam, path: str | os.PathLike[str]) -> None:
+    """Write a network's weights, in float32 under the official keys, as other SAM tools load them.
+
+    The file appears under its name only when it is whole; an older one stays until then.
+
+    Parameters
+    ----------
+    sam : Sam
+        The network, without adapters.
+    path : path-like
+        Ends in ``.safetensors``, or in ``.pth`` or ``.pt`` for a state dict as ``torch.save``
+        writes it: what ``segment_anything.sam_model_registry`` takes.
+
+    Raises
+    ------
+    CheckpointError
+        If the name ends otherwise or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        save_checkpoint(sam, path, torch.float32)
+    elif path.suffix in (".pth", ".pt"):
+        state = {
+            key: (tensor.float() if tensor.is_floating_point() else tensor).detach().cpu()
+            for key, tensor in sam.state_dict().items()
+        }
+        state = {key: tensor.contiguous() for key, tensor in state.items()}
+        _write_whole(path, lambda whole: torch.save(state, whole))
+    else:
+        raise CheckpointError(
+            f"Weights are saved as .safetensors, .pth or .pt: let the name {path} end in one of "
+            f"these."
+        )
+
+
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a safetensors file that appears under its name only when it is whole.
 
@@ -221,19 +272,27 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
     """
     from safetensors.torch import save_file
 
+    _write_whole(path, lambda whole: save_file(tensors, whole, metadata))
+
+
+def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let a file be written beside its place, and bring it there when it is whole."""
     try:
         # Beside the target, because only within one file system a rename is all or nothing.
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
             whole = Path(folder) / path.name
             whole.touch()
             mode = whole.stat().st_mode  # safetensors itself does not heed the umask
-            save_file(tensors, whole, metadata)
+            write(whole)
             whole.chmod(mode)
             os.replace(whole, path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError where a disk is full
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition(
+            "\n"
+        )[0]
         raise CheckpointError(
-            f"{path} could not be written ({error.strerror or error}): choose an existing "
-            f"folder with free space that you may write to."
+            f"{path} could not be written ({reason}): choose an existing folder with free space "
+            f"that you may write to."
         ) from error
 
 
@@ -256,8 +315,34 @@ def model_hash(sam: Sam) -> str:
     """
     dimensions = sam.variant.to_dict()
     del dimensions["name"]
+    return _hash(dimensions, sam.state_dict())
+
+
+def encoder_hash(sam: Sam) -> str:
+    """Return a hash of what an embedding depends on: the image encoder and the pixels' scale.
+
+    Models that differ only behind the encoder, such as one whose decoder was fine-tuned and its
+    base, have the same, and can use each other's embeddings. Weights count as for `model_hash`.
+
+    Parameters
+    ----------
+    sam : Sam
+        The network, on any device.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits (SHA-256).
+    """
+    dimensions = sam.variant.to_dict()
+    for name in _BEHIND_THE_ENCODER:
+        del dimensions[name]
+    return _hash(dimensions, sam.image_encoder.state_dict())
+
+
+def _hash(dimensions: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256(json.dumps(dimensions, sort_keys=True).encode())
-    for key, tensor in sorted(sam.state_dict().items()):
+    for key, tensor in sorted(weights.items()):
         if tensor.is_floating_point():
             digest.update(f"{key} {_shape(tensor)}".encode())
             rounded = tensor.detach().to("cpu", torch.bfloat16).contiguous()

@@ -8,13 +8,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import platformdirs
-
 from napari_sam.errors import InputError
 from napari_sam.scene import Scene, fingerprint
 from napari_sam.sessions.folder import read_head
 from napari_sam.sessions.subject import scene_from_json
 from napari_sam.tiles.subjects import SceneInfo, scene_differences
+from napari_sam.user_folder import user_folder
 
 from .picture import Picture
 
@@ -150,8 +149,7 @@ def _beside(picture: Picture) -> Path | None:
 
 
 def _of_the_user(picture: Picture) -> Path:
-    given = os.environ.get("NAPARI_SAM_DATA")
-    data = Path(given).expanduser() if given else platformdirs.user_data_path("napari-sam", False)
+    data = user_folder()
     pixels = fingerprint(picture.open())[:16]
     # A layer may have had another name.
     known = sorted(data.glob(f"*-{pixels}"))

@@ -22,9 +22,12 @@ from .lora import LoraConfig, add_lora, base_model, lora_layers, merge_lora
 __all__ = [
     "AdapterInfo",
     "is_adapter",
+    "kind_of_adapter",
     "load_adapter",
     "load_with_adapter",
     "read_adapter",
+    "read_tensors",
+    "refuse_other_base",
     "save_adapter",
 ]
 
@@ -46,15 +49,18 @@ class AdapterInfo:
         `model_hash` of the base model.
     created : str
         Date and time in UTC, ISO 8601.
+    base : str
+        Name or file name of the base model; empty in files of earlier versions.
     """
 
     config: LoraConfig
     variant: Variant
     base_hash: str
     created: str
+    base: str = ""
 
 
-def save_adapter(path: str | os.PathLike[str], sam: Sam, base_hash: str) -> None:
+def save_adapter(path: str | os.PathLike[str], sam: Sam, base_hash: str, base: str = "") -> None:
     """Write a model's adapters to a safetensors file.
 
     The file appears under its name only when it is whole; an older one stays until then.
@@ -67,6 +73,8 @@ def save_adapter(path: str | os.PathLike[str], sam: Sam, base_hash: str) -> None
         With adapters.
     base_hash : str
         `model_hash` of the base model, from before the adapters were added.
+    base : str
+        Its name, or its file's, to find it again.
 
     Raises
     ------
@@ -96,6 +104,7 @@ def save_adapter(path: str | os.PathLike[str], sam: Sam, base_hash: str) -> None
         "config": json.dumps(asdict(config)),
         "variant": json.dumps(sam.variant.to_dict()),
         "base_hash": base_hash,
+        "base": base,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     saved = {key: tensor.detach().float().cpu().contiguous() for key, tensor in tensors.items()}
@@ -104,16 +113,21 @@ def save_adapter(path: str | os.PathLike[str], sam: Sam, base_hash: str) -> None
 
 def is_adapter(path: str | os.PathLike[str]) -> bool:
     """Tell whether a file is one that :func:`save_adapter` wrote, of whatever version."""
+    return kind_of_adapter(path).startswith(_KIND)
+
+
+def kind_of_adapter(path: str | os.PathLike[str]) -> str:
+    """Return the format that an adapter's file names; of a whole model or anything else ``""``."""
     from safetensors import SafetensorError, safe_open
 
     if Path(path).suffix != ".safetensors":
-        return False
+        return ""
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            named = (file.metadata() or {}).get("format", "")
     except (SafetensorError, OSError):
-        return False  # whatever it is, who loads it as a model says so
-    return metadata.get("format", "").startswith(_KIND)
+        return ""  # whatever it is, who loads it as a model says so
+    return named if named.startswith("napari-sam-") else ""
 
 
 def read_adapter(path: str | os.PathLike[str]) -> AdapterInfo:
@@ -152,20 +166,7 @@ def load_adapter(sam: Sam, path: str | os.PathLike[str]) -> LoraConfig:
     """
     path = Path(path)
     info, saved = _read(path)
-    own, needed = sam.variant.to_dict(), info.variant.to_dict()
-    differing = [name for name in own if name != "name" and own[name] != needed[name]]
-    if differing:
-        raise CheckpointError(
-            f"{path} is an adapter for {info.variant.name}, which differs from this model "
-            f"({sam.variant.name}) in {', '.join(differing)}: load the model it was trained on."
-        )
-    found = model_hash(base_model(sam))
-    if found != info.base_hash:
-        raise CheckpointError(
-            f"{path} is an adapter for another {info.variant.name} (its base has the hash "
-            f"{info.base_hash[:12]}, this model {found[:12]}): load the weights it was "
-            f"trained on."
-        )
+    refuse_other_base(sam, path, info.variant, info.base_hash)
     add_lora(sam, info.config)
     own_tensors = _tensors(sam)
     if {k: t.shape for k, t in own_tensors.items()} != {k: t.shape for k, t in saved.items()}:
@@ -177,6 +178,36 @@ def load_adapter(sam: Sam, path: str | os.PathLike[str]) -> LoraConfig:
         for key, tensor in own_tensors.items():
             tensor.copy_(saved[key])
     return info.config
+
+
+def refuse_other_base(sam: Sam, path: Path, variant: Variant, base_hash: str) -> None:
+    """Refuse a model that is not the one an adapter was trained on.
+
+    Parameters
+    ----------
+    sam : Sam
+        The model.
+    path, variant, base_hash
+        The adapter's file, and what it says of its base.
+
+    Raises
+    ------
+    CheckpointError
+        If dimensions or weights differ.
+    """
+    own, needed = sam.variant.to_dict(), variant.to_dict()
+    differing = [name for name in own if name != "name" and own[name] != needed[name]]
+    if differing:
+        raise CheckpointError(
+            f"{path} is an adapter for {variant.name}, which differs from this model "
+            f"({sam.variant.name}) in {', '.join(differing)}: load the model it was trained on."
+        )
+    found = model_hash(base_model(sam))
+    if found != base_hash:
+        raise CheckpointError(
+            f"{path} is an adapter for another {variant.name} (its base has the hash "
+            f"{base_hash[:12]}, this model {found[:12]}): load the weights it was trained on."
+        )
 
 
 def load_with_adapter(
@@ -224,8 +255,14 @@ def _tensors(sam: Sam) -> dict[str, Tensor]:
     }
 
 
-def _read(path: Path) -> tuple[AdapterInfo, Mapping[str, Tensor]]:
-    """Read an adapter file: its description and its tensors."""
+def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Return what an adapter's file says of itself, and its tensors.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such file, or it is damaged.
+    """
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
@@ -233,12 +270,16 @@ def _read(path: Path) -> tuple[AdapterInfo, Mapping[str, Tensor]]:
         raise CheckpointError(f"There is no file {path}: check the path.")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-        tensors = load_file(path)
+            return dict(file.metadata() or {}), load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path} is damaged or not an adapter file ({error}): pass what a LoRA run saved."
+            f"{path} is damaged or not an adapter file ({error}): pass what a training run saved."
         ) from error
+
+
+def _read(path: Path) -> tuple[AdapterInfo, Mapping[str, Tensor]]:
+    """Read an adapter file: its description and its tensors."""
+    metadata, tensors = read_tensors(path)
     if metadata.get("format") != _FORMAT:
         raise CheckpointError(
             f"{path} holds no LoRA adapter of this version: pass what a LoRA run saved, or load it "
@@ -250,6 +291,7 @@ def _read(path: Path) -> tuple[AdapterInfo, Mapping[str, Tensor]]:
             Variant(**json.loads(metadata["variant"])),
             metadata["base_hash"],
             metadata["created"],
+            metadata.get("base", ""),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
