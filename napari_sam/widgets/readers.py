@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +13,12 @@ from napari_sam.errors import InputError
 from napari_sam.scene import Scene, open_scene
 from napari_sam.session import Session
 from napari_sam.sessions.folder import read_head
+from napari_sam.sessions.opening import ENDING, find_image, image_of, sessions_in
 from napari_sam.sessions.subject import scene_from_json
 from napari_sam.tiles.places import ROOT
 from napari_sam.tiles.regions import Region
 from napari_sam.tiles.reopening import choices
 from napari_sam.tiles.store import EmbeddingStore
-from napari_sam.tiles.subjects import SceneInfo
 
 from .lazy import Lazy
 from .opening import image_layers
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from napari_sam.tiles.geometry import TileGeometry
 
 __all__ = ["get_reader", "holds_session", "write_session"]
-
-_ENDING, _HEAD = ".napari-sam", "session.json"
 
 _LARGE = 4096
 """Rows or columns of labels from which coarser levels of them are shown."""
@@ -67,7 +64,7 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None
 
 def holds_session(path: str) -> bool:
     """Tell whether a path is that of a session, or of the folder of an image's sessions."""
-    return bool(_sessions(Path(path)))
+    return bool(sessions_in(Path(path)))
 
 
 def write_session(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
@@ -88,27 +85,16 @@ def write_session(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         If there is no image of this name, it has other rows and columns, or it has a session.
     """
     folder = Path(path)
-    image = folder.with_name(folder.name.removesuffix(_ENDING))
+    image = folder.with_name(folder.name.removesuffix(ENDING))
     if not image.exists():
         raise InputError(
             f"There is no {image} that these could be the objects of: save them beside the image "
-            f"and under its name, such as cells.tif{_ENDING} for cells.tif."
+            f"and under its name, such as cells.tif{ENDING} for cells.tif."
         )
     labels = data[0] if meta.get("multiscale") else data
     with Session.create(folder / "session", open_scene(image)) as session:
         session.import_labels(labels, class_name=meta.get("name"))
     return [path]
-
-
-def _sessions(path: Path) -> list[Path]:
-    """Return the folders of the sessions at a path."""
-    if path.name == _HEAD and path.is_file():
-        return [path.parent]
-    if (path / _HEAD).is_file():
-        return [path]
-    if path.suffix != _ENDING or not path.is_dir():
-        return []
-    return sorted(found.parent for found in path.glob(f"session*/{_HEAD}"))
 
 
 def _is_store(path: Path) -> bool:
@@ -123,9 +109,9 @@ def _is_store(path: Path) -> bool:
 
 def _read_sessions(path: str) -> list[LayerData]:
     layers: list[LayerData] = []
-    for folder in _sessions(Path(path)):
+    for folder in sessions_in(Path(path)):
         was = scene_from_json(read_head(folder)["scene"])
-        image = _image_of(folder, was)
+        image = image_of(folder, was)
         scene = open_scene(image, **choices(was))
         # Closed at once, so that the plugin can go on with it; what was read can be looked at.
         with Session.open(folder, scene) as session:
@@ -185,7 +171,7 @@ def _painted(session: Session, level: int, front: str, parts: tuple[slice, ...])
 
 def _read_store(path: str) -> list[LayerData]:
     store = EmbeddingStore.open(path)
-    image = _found(Path(path), store.scene)
+    image = find_image(Path(path), store.scene)
     layers = [] if image is None else image_layers(image)
     for level in store.levels:
         options = {
@@ -213,31 +199,3 @@ def _tile_map(
     cols = [geometry.owner(level, 0, col).col for col in range(0, shape[1], step)]
     side = step << level
     return states[np.ix_(rows, cols)], {"scale": (side, side), "translate": ((side - 1) / 2,) * 2}
-
-
-def _image_of(folder: Path, scene: SceneInfo) -> Path:
-    """Find the image of a session.
-
-    Raises
-    ------
-    InputError
-        If it is not there.
-    """
-    if image := _found(folder, scene):
-        return image
-    raise InputError(
-        f"The image of the session {folder}, {scene.name}, is not there: put it back, or open the "
-        f"image and then Plugins > Segment Anything > Segment, which finds its session."
-    )
-
-
-def _found(folder: Path, scene: SceneInfo) -> Path | None:
-    """Return where the image of a session or store is: beside it, or where it was."""
-    places: Sequence[Path] = [
-        parent.with_name(parent.name.removesuffix(_ENDING))
-        for parent in (folder.absolute(), folder.absolute().parent)
-        if parent.suffix == _ENDING
-    ]
-    name = Path(scene.name)
-    places = [*places, name, folder.absolute().parent / name.name]
-    return next((place for place in places if place.name and os.path.exists(place)), None)
