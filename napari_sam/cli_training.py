@@ -53,6 +53,10 @@ def add_train(commands: Any) -> None:
         "--validation-images", metavar="PATH", help="images to measure on, instead of held-out ones"
     )
     what.add_argument("--validation-labels", metavar="PATH", help="their truth")
+    what.add_argument(
+        "--watched-images", metavar="PATH", help="a hold-out, measured but never learned from"
+    )
+    what.add_argument("--watched-labels", metavar="PATH", help="its truth")
     how = parser.add_argument_group("how")
     how.add_argument("--base", metavar="M", help="model to start from (default: vit_nano)")
     how.add_argument("--method", metavar="NAME", help="see below (default: full)")
@@ -71,7 +75,14 @@ def add_train(commands: Any) -> None:
     run.add_argument("--resume", action="store_true", help="go on with the run in the folder")
 
 
-_PATHS = ("images", "labels", "validation_images", "validation_labels")
+_PATHS = (
+    "images",
+    "labels",
+    "validation_images",
+    "validation_labels",
+    "watched_images",
+    "watched_labels",
+)
 
 SETTINGS = (
     *_PATHS,

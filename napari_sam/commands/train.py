@@ -75,6 +75,8 @@ def run(
         raise InputError(str(error)) from error
     if leads and weights is None:
         print(f"stopped; go on with: napari-sam train --resume -o {folder}")
+        if target.weights is not None:
+            print(f"weights so far: {target.weights}")
     elif leads:
         print(f"weights: {weights}")
         print(f"curves:  {folder / 'curves.png'}")
@@ -92,9 +94,10 @@ def _shown(steps: int, leads: bool) -> "Iterator[Callable[[Progress], None]]":
         def show(progress: "Progress") -> None:
             bar.update(progress.step - bar.n)
             bar.set_postfix_str(f"loss {progress.figures['loss']:.3f}")
-            if progress.validation and leads:
-                figures = ", ".join(f"{k} {v:.3f}" for k, v in progress.validation.items())
-                minutes = progress.seconds_left / 60
-                tqdm.write(f"step {progress.step}: {figures}; {minutes:.0f} min left")
+            minutes = progress.seconds_left / 60
+            for name, measured in (("", progress.validation), ("hold-out ", progress.held_out)):
+                if measured and leads:
+                    figures = ", ".join(f"{k} {v:.3f}" for k, v in measured.items())
+                    tqdm.write(f"step {progress.step}: {name}{figures}; {minutes:.0f} min left")
 
         yield show

@@ -9,6 +9,13 @@ import numpy as np
 __all__ = ["draw_curves"]
 
 
+_STYLES: dict[str, dict[str, Any]] = {
+    "training": {"alpha": 0.5},
+    "validation": {"marker": "o"},
+    "hold-out": {"marker": "s", "linestyle": "--"},
+}
+
+
 def draw_curves(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     """Draw training and validation figures over the steps.
 
@@ -17,7 +24,8 @@ def draw_curves(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     path : Path
         Of the PNG, whatever its suffix.
     lines : sequence of mapping
-        As in ``metrics.jsonl``: ``step``, ``kind`` ("training" or "validation"), and figures.
+        As in ``metrics.jsonl``: ``step``, ``kind`` ("training", "validation" or "hold-out"),
+        and figures.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -27,7 +35,7 @@ def draw_curves(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     for number, name in enumerate(names):
-        for kind, style in (("training", {"alpha": 0.5}), ("validation", {"marker": "o"})):
+        for kind, style in _STYLES.items():
             points = [(x["step"], x[name]) for x in lines if x["kind"] == kind and name in x]
             if points:
                 steps, values = np.array(points, float).T
@@ -44,7 +52,7 @@ def draw_curves(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     right.set(xlabel="step", title="mean IoU")
     for axes in (left, right):
         if axes.has_data():
-            axes.legend(fontsize="small")
+            axes.legend(fontsize="x-small")
             axes.grid(alpha=0.3)
     figure.savefig(path, format="png", dpi=100)
 

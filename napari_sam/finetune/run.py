@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from napari_sam.errors import InputError
 from napari_sam.finetune.control import Control, Progress
 from napari_sam.finetune.embedding_cache import EmbeddingCache
+from napari_sam.finetune.previews import Previews
 from napari_sam.finetune.run_folder import RunFolder
 from napari_sam.finetune.settings import RunSettings
 from napari_sam.finetune.validation import Split, open_data, split_pictures, validate
@@ -71,7 +72,8 @@ def run_training(
     Returns
     -------
     Path or None
-        The trained weights, best on the validation pictures if there are any; None if stopped.
+        The trained weights, best on the validation pictures if there are any. None if stopped:
+        then ``folder.weights`` are those of that moment, and the run can go on.
 
     Raises
     ------
@@ -101,6 +103,7 @@ def run_training(
         embed = EmbeddingCache(folder.path / "embeddings.zarr", sam, base_hash)
     trainer = Trainer(sam, split.training, settings.training, _textures(settings), embed)
     run = _Run(settings, folder, split, trainer, base_hash, leads=rank == 0)
+    run.look_at_base()
     if resume:
         run.restore()
     finished = run.make_steps(control)
@@ -122,6 +125,13 @@ class _Run:
         self.settings, self.folder, self.split = settings, folder, split
         self.trainer, self.base_hash, self.leads = trainer, base_hash, leads
         self.best_score = -1.0
+        self.previews: Previews | None = None
+
+    def look_at_base(self) -> None:
+        """See what the model can do before the first step, also if the run goes on later."""
+        if self.split.watched and self.leads:
+            with self.trainer.averaged() as sam:
+                self.previews = Previews(self.split.watched, sam)
 
     def restore(self) -> None:
         """Go on from the folder's last state; from the start if there is none yet."""
@@ -130,7 +140,8 @@ class _Run:
             self.trainer.load_state_dict(state["trainer"])
             self.best_score = state["best_score"]
         if self.leads:
-            self.folder.forget_after(self.trainer.step_count)
+            # Without a state nothing has been, not even what was measured before the first step.
+            self.folder.forget_after(-1 if state is None else self.trainer.step_count)
 
     def save(self) -> None:
         """Write the state to go on from."""
@@ -140,12 +151,15 @@ class _Run:
 
     def make_steps(self, control: Control) -> bool:
         """Train until the end (True) or until asked to stop (False)."""
+        if self.trainer.step_count == 0:
+            self._watch()
+            wait_for_all()
         steps, began = self.settings.training.steps, time.monotonic()
         first, saved = self.trainer.step_count, time.monotonic()
         while self.trainer.step_count < steps:
+            began += control.wait(self.save)
             if control.should_stop():
-                self.save()
-                self.folder.draw_curves()
+                self._leave()
                 return False
             try:
                 report = self.trainer.step()
@@ -159,26 +173,40 @@ class _Run:
             if self.leads:
                 self.folder.log(report.step, report.figures)
             validation: dict[str, float] = {}
+            held_out: dict[str, float] = {}
             if report.step % self.settings.validate_every == 0 or report.step == steps:
-                validation = self._validate()
+                validation, held_out = self._validate(), self._watch()
+                if self.leads and (validation or held_out):
+                    self.folder.draw_curves()
+                wait_for_all()
             late = time.monotonic() - saved > SAVE_SECONDS
             if report.step % self.settings.save_every == 0 or late or report.step == steps:
                 self.save()
                 saved = time.monotonic()
             pace = (time.monotonic() - began) / (report.step - first)
             left = pace * (steps - report.step)
-            control.on_progress(Progress(report.step, steps, report.figures, validation, left))
+            control.on_progress(
+                Progress(report.step, steps, report.figures, validation, left, held_out)
+            )
         return True
+
+    def _leave(self) -> None:
+        """Stop early: keep the state to go on from, and weights to use."""
+        self.save()
+        if self.leads:
+            if not self.folder.best.exists():
+                self._write_weights(self.folder.final)
+            self.folder.draw_curves()
+        self.folder.close()
 
     def finish(self) -> Path:
         """Write the final weights and the curves; returns the best weights there are."""
         if self.leads:
-            if not self.folder.final.exists() or not self.folder.best.exists():
-                self._write_weights(self.folder.final)
+            self._write_weights(self.folder.final)  # also over those of an earlier stop
             self.folder.draw_curves()
         self.folder.close()
         wait_for_all()
-        return self.folder.best if self.folder.best.exists() else self.folder.final
+        return self.folder.weights or self.folder.final
 
     def _validate(self) -> dict[str, float]:
         """Measure, and keep the weights if they are the best so far."""
@@ -186,12 +214,21 @@ class _Run:
         if self.split.validation and self.leads:
             with self.trainer.averaged() as sam:
                 figures = validate(sam, self.split.validation)
-            self.folder.log(self.trainer.step_count, figures, validation=True)
+            self.folder.log(self.trainer.step_count, figures, "validation")
             if figures["score"] > self.best_score:
                 self.best_score = figures["score"]
                 self._write_weights(self.folder.best)
-            self.folder.draw_curves()
-        wait_for_all()
+        return figures
+
+    def _watch(self) -> dict[str, float]:
+        """Measure and draw the hold-out, which decides nothing."""
+        if self.previews is None or self.split.watched is None:
+            return {}
+        step = self.trainer.step_count
+        with self.trainer.averaged() as sam:
+            figures = validate(sam, self.split.watched, "hold-out")
+            self.previews.write(self.folder.previews / f"{step}.png", sam, step)
+        self.folder.log(step, figures, "hold-out")
         return figures
 
     def _write_weights(self, path: Path) -> None:

@@ -2,12 +2,13 @@
 
     config.yaml         what was asked for
     environment.json    versions, git commit, the base model's hash, the machine
-    metrics.jsonl       one line a step, and one per validation
+    metrics.jsonl       one line a step, one per validation, and one per look at the hold-out
     events.out.tfevents.*   the same for TensorBoard
     curves.png          the same as a picture
     last.pt             the state to go on from
+    previews/STEP.png   objects of the hold-out: truth, before the first step, after this one
     best.safetensors    the weights that were best on the validation pictures
-    model.safetensors   the weights at the end
+    model.safetensors   the weights at the end, or when the run was stopped without a best
 
 Files appear under their name only when they are whole.
 """
@@ -20,13 +21,16 @@ import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from napari_sam.errors import InputError
 from napari_sam.files.outputs import written_together
 from napari_sam.finetune.settings import RunSettings, read_settings, write_settings
 
-__all__ = ["RunFolder"]
+__all__ = ["Kind", "RunFolder"]
+
+Kind = Literal["training", "validation", "hold-out"]
+"""What the figures of a line were measured on."""
 
 
 class RunFolder:
@@ -43,8 +47,14 @@ class RunFolder:
         self.last = path / "last.pt"
         self.best = path / "best.safetensors"
         self.final = path / "model.safetensors"
+        self.previews = path / "previews"
         self._metrics = path / "metrics.jsonl"
         self._events: Any = None
+
+    @property
+    def weights(self) -> Path | None:
+        """The weights to use: the best, else those of the end; None if there are none yet."""
+        return next((path for path in (self.best, self.final) if path.exists()), None)
 
     def begin(self, settings: RunSettings, base_hash: str, resume: bool) -> None:
         """Make the folder of a new run, or make sure that the run in it can go on.
@@ -157,10 +167,9 @@ class RunFolder:
         state: dict[str, Any] = torch.load(self.last, map_location="cpu", weights_only=True)
         return state
 
-    def log(self, step: int, figures: Mapping[str, float], validation: bool = False) -> None:
+    def log(self, step: int, figures: Mapping[str, float], kind: Kind = "training") -> None:
         """Add a line of figures."""
-        name = "validation" if validation else "training"
-        line = {"step": step, "kind": name, **figures}
+        line = {"step": step, "kind": kind, **figures}
         with self._metrics.open("a") as file:
             file.write(json.dumps(line) + "\n")
         if self._events is None:
@@ -168,7 +177,7 @@ class RunFolder:
 
             self._events = SummaryWriter(str(self.path))
         for key, value in figures.items():
-            self._events.add_scalar(f"{name}/{key}", value, step)
+            self._events.add_scalar(f"{kind}/{key}", value, step)
 
     def lines(self) -> list[dict[str, Any]]:
         """Read all figures; a line that a crash cut short is left out."""

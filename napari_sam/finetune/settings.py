@@ -14,7 +14,14 @@ __all__ = ["METHODS", "RunSettings", "read_settings", "settings_from_dict", "wri
 
 METHODS = ("full", "decoder", "lora", "mae", "distill")
 
-_PATHS = ("images", "labels", "validation_images", "validation_labels")
+_PATHS = (
+    "images",
+    "labels",
+    "validation_images",
+    "validation_labels",
+    "watched_images",
+    "watched_labels",
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,9 @@ class RunSettings:
         Data to measure progress on. Without, `validation_share` of the pictures is held out.
     validation_share : float
         Between 0 (no validation) and 0.9.
+    watched_images, watched_labels : Path, optional
+        A hold-out, measured before the first step and with every validation, that decides nothing:
+        neither what is learned nor which weights are kept.
     validate_every, save_every : int
         Steps between measurements, and between states on disk.
     teacher : str, optional
@@ -62,6 +72,8 @@ class RunSettings:
     validation_images: Path | None = None
     validation_labels: Path | None = None
     validation_share: float = 0.2
+    watched_images: Path | None = None
+    watched_labels: Path | None = None
     validate_every: int = 100
     save_every: int = 25
     teacher: str | None = None

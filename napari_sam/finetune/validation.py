@@ -23,6 +23,7 @@ PICTURES, OBJECTS = 24, 8
 _FIGURES = {
     "click": ("1 click", "best of three"),
     "click_shown": ("1 click", "best predicted"),
+    "three_clicks": ("3 clicks", "best predicted"),
     "five_clicks": ("5 clicks", "best predicted"),
     "box": ("box", "best predicted"),
     "jittered_box": ("jittered box", "best predicted"),
@@ -52,19 +53,21 @@ class Subset(Sequence[Picture]):
 
 @dataclass(frozen=True)
 class Data:
-    """What a run is given: pictures, others for validation if any, and what is odd about them."""
+    """What a run is given: pictures, others to measure on if any, and what is odd about them."""
 
     pictures: StoredPictures
     validation: StoredPictures | None
     warnings: str
+    watched: StoredPictures | None = None
 
 
 @dataclass(frozen=True)
 class Split:
-    """Pictures to learn from, and others to measure on, if any."""
+    """Pictures to learn from, to choose weights by, and only to look at; the latter if any."""
 
     training: PictureSource
     validation: PictureSource | None
+    watched: PictureSource | None = None
 
 
 def open_data(settings: RunSettings) -> Data:
@@ -76,13 +79,22 @@ def open_data(settings: RunSettings) -> Data:
         If something in it cannot be used; everything that cannot is named.
     """
     cut = settings.instances, settings.axis
-    pictures, warnings = open_checked_pictures(settings.images, settings.labels, *cut)
-    if settings.validation_images is None:
-        return Data(pictures, None, warnings)
-    others, more = open_checked_pictures(
-        settings.validation_images, settings.validation_labels, *cut
-    )
-    return Data(pictures, others, f"{warnings}\n{more}".strip())
+    opened: list[StoredPictures | None] = []
+    warnings = []
+    for images, labels in (
+        (settings.images, settings.labels),
+        (settings.validation_images, settings.validation_labels),
+        (settings.watched_images, settings.watched_labels),
+    ):
+        if images is None:
+            opened.append(None)
+            continue
+        part, odd = open_checked_pictures(images, labels, *cut)
+        opened.append(part)
+        warnings.append(odd)
+    pictures, validation, watched = opened
+    assert pictures is not None
+    return Data(pictures, validation, "\n".join(filter(None, warnings)), watched)
 
 
 def split_pictures(settings: RunSettings, data: Data, frame: int) -> Split:
@@ -106,8 +118,9 @@ def split_pictures(settings: RunSettings, data: Data, frame: int) -> Split:
         If there are too few pictures to keep any away.
     """
     tiled = TiledPictures(data.pictures, frame)
+    watched = None if data.watched is None else TiledPictures(data.watched, frame)
     if data.validation is not None:
-        return Split(tiled, TiledPictures(data.validation, frame))
+        return Split(tiled, TiledPictures(data.validation, frame), watched)
     # Tiles of one picture overlap: they are held out together, unless there is no other way.
     whole = len(data.pictures) > 1
     groups = [number if whole else tile for tile, (number, _) in enumerate(tiled.tiles)]
@@ -121,23 +134,32 @@ def split_pictures(settings: RunSettings, data: Data, frame: int) -> Split:
             "validation: add pictures, or set validation_share to 0."
         )
     if not held_out:
-        return Split(tiled, None)
+        return Split(tiled, None, watched)
     order = np.random.default_rng(settings.training.seed).permutation(len(names)).tolist()
     kept_away = {names[place] for place in order[:held_out]}
     training = [tile for tile, group in enumerate(groups) if group not in kept_away]
     validation = [tile for tile, group in enumerate(groups) if group in kept_away]
-    return Split(Subset(tiled, training), Subset(tiled, validation))
+    return Split(Subset(tiled, training), Subset(tiled, validation), watched)
 
 
-def validate(sam: Sam, pictures: PictureSource) -> dict[str, float]:
+def validate(sam: Sam, pictures: PictureSource, part: str = "validation") -> dict[str, float]:
     """Measure a model on up to ``PICTURES`` pictures, spread evenly over all.
+
+    Parameters
+    ----------
+    sam : Sam
+        The model.
+    pictures : PictureSource
+        What it is measured on.
+    part : str
+        What to call these pictures if there is nothing in them.
 
     Returns
     -------
     dict of float
-        Mean IoU over objects after one click (best of three, and best predicted), after five, with
-        exact and jittered boxes; and ``score``, the mean of one click (best predicted) and the
-        jittered box, by which weights are compared.
+        Mean IoU over objects after one click (best of three, and best predicted), after three and
+        five, with exact and jittered boxes; and ``score``, the mean of one click (best
+        predicted) and the jittered box, by which weights are compared.
     """
     count = min(PICTURES, len(pictures))
     places = np.linspace(0, len(pictures) - 1, count).round().astype(int)
@@ -153,5 +175,5 @@ def validate(sam: Sam, pictures: PictureSource) -> dict[str, float]:
             scores[name].extend(values[key].tolist())
     figures = {name: float(np.mean(values)) for name, values in scores.items()}
     if not figures:
-        raise InputError("There is no object in the validation pictures: add some that have.")
+        raise InputError(f"There is no object in the {part} pictures: add some that have.")
     return figures | {"score": (figures["click_shown"] + figures["jittered_box"]) / 2}
