@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from napari_sam.finetune.stored import StoredPictures
     from src_model import Sam
     from src_model.loading import Precision
-    from src_model.training.evaluation import PictureScores, ScoreKey
+    from src_model.training.evaluation import PictureScores
     from src_model.training.evaluation.prompted import Trace
-    from src_model.training.pictures import Picture
 
 WORST_CASES = 10
 """So many of the worst outlined objects are drawn."""
@@ -182,6 +181,7 @@ def _measure(
     automatic: bool,
     group_of: Mapping[str, str] | None,
 ) -> _Findings:
+    from napari_sam.finetune.automatic import score_automatic
     from src_model.training.evaluation import evaluate_picture, picture_kind
 
     found = _Findings()
@@ -191,7 +191,7 @@ def _measure(
             if len(picture.objects):
                 scores = evaluate_picture(model, picture, objects)
                 if automatic:
-                    scores = scores.with_values(_find_all(model, picture))
+                    scores = scores.with_values(score_automatic(model, picture))
                 if group_of is None:
                     group = picture_kind(picture.image)
                 else:
@@ -204,23 +204,6 @@ def _measure(
             "raise --limit, or give other pictures."
         )
     return found
-
-
-def _find_all(model: "Sam", picture: "Picture") -> dict["ScoreKey", tuple[float, float]]:
-    """Score what `napari-sam segment --everything` gives."""
-    from napari_sam.segment.image import segment_everything
-    from napari_sam.segment.objects import paint_labels
-    from src_model.training.evaluation import score_instances
-    from src_model.training.pictures import ObjectMask, ObjectMasks
-
-    candidates = segment_everything(model, picture.image)
-    labels, _ = paint_labels(candidates, picture.objects.shape)
-    return score_instances(
-        picture.objects,
-        ObjectMasks.from_labels(labels).items,
-        [ObjectMask(found.row, found.col, found.mask) for found in candidates],
-        [found.predicted_iou for found in candidates],
-    )
 
 
 def _about(model: "Sam", name: str) -> dict[str, str | int]:

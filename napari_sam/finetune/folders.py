@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from napari_sam.errors import InputError
 from napari_sam.finetune.label_maps import (
     LABEL_SUFFIXES,
@@ -57,18 +55,9 @@ class FolderPictures(ImageFiles):
 
     def read_objects(self, index: int) -> ObjectMasks:
         """Read the label map."""
-        return objects_from_labels(self._read_labels(index), self._instances)
-
-    def object_ids(self, index: int) -> tuple[int, ...]:
-        """Return the numbers in the label map; regions of one number are counted from 1 on."""
-        if self._instances == "components":
-            return super().object_ids(index)
-        labels = np.unique(self._read_labels(index))
-        return tuple(labels[labels > 0].tolist())
-
-    def _read_labels(self, index: int) -> np.ndarray:
         pair = self._pairs[index]
-        return read_labels(self._only(pair, pair.labels, "label map", self._places[1]))
+        path = self._only(pair, pair.labels, "label map", self._places[1])
+        return objects_from_labels(read_labels(path), self._instances)
 
     @staticmethod
     def _only(pair: _Pair, paths: tuple[Path, ...], what: str, place: Path) -> Path:

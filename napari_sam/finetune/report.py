@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import html
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sam.errors import InputError
-from napari_sam.files.outputs import check_output_folder, written_together
-from napari_sam.finetune.worst_cases import (
+from napari_sam.finetune.drawing import (
     CLICK_COLOURS,
     PREDICTION_COLOUR,
     TRUTH_COLOUR,
-    WorstCase,
     png_data_uri,
 )
+from napari_sam.finetune.pages import (
+    calibration_dict,
+    definition_list,
+    estimate_dict,
+    page,
+    set_estimate,
+    swatch,
+    table,
+    write_page_and_json,
+)
+from napari_sam.finetune.worst_cases import WorstCase
 
 if TYPE_CHECKING:
     from src_model.training.evaluation import Summary
@@ -103,21 +109,21 @@ class EvaluationReport:
 
     def to_html(self) -> str:
         """Return one page that needs no other file."""
-        body = [f"<h1>{html.escape(str(self.about['model']))}</h1>", _definition_list(self.about)]
+        body = [f"<h1>{html.escape(str(self.about['model']))}</h1>", definition_list(self.about)]
         for group, summary in self.summaries.items():
             body.append(f"<h2>{html.escape(group)}</h2><p>{_size(summary)}</p>")
             for title, note, header, rows in _filled_tables(summary):
-                body.append(f"<h3>{title}</h3><p>{html.escape(note)}</p>{_table(header, rows)}")
+                body.append(f"<h3>{title}</h3><p>{html.escape(note)}</p>{table(header, rows)}")
             body.append(f"<h3>Predicted IoU</h3><p>{_calibration_sentence(summary)}</p>")
             body.append(_calibration_table(summary))
         body.append("<h2>The worst outlined objects</h2>")
         body.append(
-            f"<p>Truth {_swatch(TRUTH_COLOUR)}, mask after the last click shown "
-            f"{_swatch(PREDICTION_COLOUR)}; clicks on the object {_swatch(CLICK_COLOURS[True])} "
-            f"and beside it {_swatch(CLICK_COLOURS[False])}, numbered. Contrast is stretched.</p>"
+            f"<p>Truth {swatch(TRUTH_COLOUR)}, mask after the last click shown "
+            f"{swatch(PREDICTION_COLOUR)}; clicks on the object {swatch(CLICK_COLOURS[True])} "
+            f"and beside it {swatch(CLICK_COLOURS[False])}, numbered. Contrast is stretched.</p>"
         )
         body.append(f'<div class="cases">{"".join(map(_figure, self.worst))}</div>')
-        return _PAGE.format(title=html.escape(str(self.about["model"])), body="\n".join(body))
+        return page(f"Evaluation of {self.about['model']}", "\n".join(body))
 
 
 def write_report(folder: Path, report: EvaluationReport) -> tuple[Path, Path]:
@@ -139,21 +145,7 @@ def write_report(folder: Path, report: EvaluationReport) -> tuple[Path, Path]:
     InputError
         If the folder cannot be written to, or the disk is full.
     """
-    check_output_folder(folder)
-    paths = folder / "evaluation.json", folder / "evaluation.html"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with written_together(*paths) as (data, page):
-            data.write_text(
-                json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-                encoding="utf-8",
-            )
-            page.write_text(report.to_html(), encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"The report cannot be written to {folder}: {error.strerror or error}."
-        ) from error
-    return paths
+    return write_page_and_json(folder, "evaluation", report.to_dict(), report.to_html())
 
 
 def _size(summary: Summary) -> str:
@@ -185,10 +177,9 @@ def _filled_tables(
 def _cell(column: str, estimate: Estimate) -> str:
     """Set a figure, with its interval unless it is a floor's."""
     digits = 1 if column == "clicks" else 3
-    value = f"{estimate.value:.{digits}f}"
-    if "floor" in column or math.isnan(estimate.low):
-        return value
-    return f"{value} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
+    if "floor" in column:
+        return f"{estimate.value:.{digits}f}"
+    return set_estimate(estimate, digits)
 
 
 def _calibration_sentence(summary: Summary) -> str:
@@ -219,49 +210,13 @@ def _align(lines: Sequence[Sequence[str]]) -> str:
 def _summary_dict(summary: Summary) -> dict[str, Any]:
     scores: dict[str, dict[str, Any]] = {}
     for (prompt, measure), estimate in summary.estimates.items():
-        scores.setdefault(prompt, {})[measure] = {
-            "value": _number(estimate.value),
-            "low": _number(estimate.low),
-            "high": _number(estimate.high),
-        }
-    found = summary.calibration
+        scores.setdefault(prompt, {})[measure] = estimate_dict(estimate)
     return {
         "pictures": summary.pictures,
         "objects": summary.objects,
         "scores": scores,
-        "calibration": {
-            "masks": found.count,
-            "mean_error": _number(found.error),
-            "bias": _number(found.bias),
-            "expected_error": _number(found.expected_error),
-            "constant_error": _number(found.constant_error),
-            "bins": [
-                {
-                    "low": each.low,
-                    "high": each.high,
-                    "masks": each.count,
-                    "predicted": _number(each.predicted),
-                    "measured": _number(each.measured),
-                }
-                for each in found.bins
-            ],
-        },
+        "calibration": calibration_dict(summary.calibration),
     }
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 5)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-    lines = "".join(
-        f"<tr><th>{html.escape(row[0])}</th>"
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><tr>{head}</tr>{lines}</table>"
 
 
 def _calibration_table(summary: Summary) -> str:
@@ -275,19 +230,7 @@ def _calibration_table(summary: Summary) -> str:
         for each in summary.calibration.bins
         if each.count
     ]
-    return _table(["predicted IoU", "masks", "mean predicted", "mean measured"], rows)
-
-
-def _definition_list(about: Mapping[str, str | int]) -> str:
-    rows = "".join(
-        f"<dt>{html.escape(name)}</dt><dd>{html.escape(str(value))}</dd>"
-        for name, value in about.items()
-    )
-    return f"<dl>{rows}</dl>"
-
-
-def _swatch(colour: tuple[int, int, int]) -> str:
-    return f'<span class="swatch" style="background:rgb{colour}"></span>'
+    return table(["predicted IoU", "masks", "mean predicted", "mean measured"], rows)
 
 
 def _figure(case: WorstCase) -> str:
@@ -300,34 +243,3 @@ def _figure(case: WorstCase) -> str:
         f'<figure><img src="{png_data_uri(case.drawing)}" alt="an object of {name}">'
         f"<figcaption>{caption}</figcaption></figure>"
     )
-
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Evaluation of {title}</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto;
-  padding: 0 1rem; }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; display: block;
-  overflow-x: auto; }}
-th, td {{ padding: 0.2rem 0.8rem; text-align: right; border-bottom: 1px solid #8884; }}
-th:first-child {{ text-align: left; }}
-dl {{ display: grid; grid-template-columns: max-content auto; gap: 0 1rem; }}
-dd {{ margin: 0; overflow-wrap: anywhere; }}
-h2 {{ margin-top: 2.5rem; }}
-.cases {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: 1rem; }}
-figure {{ margin: 0; }}
-img {{ max-width: 100%; }}
-.swatch {{ display: inline-block; width: 0.9em; height: 0.9em; border-radius: 50%;
-  border: 1px solid #888; vertical-align: -0.1em; }}
-</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""

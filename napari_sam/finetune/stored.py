@@ -66,18 +66,6 @@ class StoredPictures(ABC):
             If they are missing, damaged, or not what they should be.
         """
 
-    def object_ids(self, index: int) -> tuple[int, ...]:
-        """Return the numbers of a picture's objects, in the order of `read_objects`.
-
-        Those of a label map where there is one; else they are counted from 1 on.
-
-        Raises
-        ------
-        InputError
-            As `read_objects`.
-        """
-        return tuple(range(1, len(self.read_objects(index)) + 1))
-
     def __getitem__(self, index: int) -> Picture:
         """Read a picture; objects of one pixel, which are slips of the hand, are left out of it.
 

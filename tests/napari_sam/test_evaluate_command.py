@@ -17,7 +17,8 @@ from napari_sam.cli import main
 from napari_sam.commands import evaluate
 from napari_sam.errors import InputError
 from napari_sam.finetune import report as reports
-from napari_sam.finetune.worst_cases import PREDICTION_COLOUR, TRUTH_COLOUR, draw_case
+from napari_sam.finetune.drawing import PREDICTION_COLOUR, TRUTH_COLOUR
+from napari_sam.finetune.worst_cases import draw_case
 from src_model.training.evaluation.clicks import Click
 from src_model.training.evaluation.prompted import Trace
 from src_model.training.pictures import ObjectMask, ObjectMasks, Picture
