@@ -19,11 +19,12 @@ from napari_sam.loading import check_model, load
 from src_model import Sam
 from src_model.training.adapter_files import save_adapter
 from src_model.training.config import TrainingConfig
+from src_model.training.decoder_files import save_decoder
 from src_model.training.distributed import process_rank, wait_for_all
 from src_model.training.feed import BadSample
 from src_model.training.lora import merge_lora
 from src_model.training.trainer import NotFinite, Trainer, check_config
-from src_model.weight_files import model_hash, save_checkpoint
+from src_model.weight_files import encoder_hash, model_hash, save_checkpoint
 
 __all__ = ["run_training"]
 
@@ -232,12 +233,16 @@ class _Run:
         return figures
 
     def _write_weights(self, path: Path) -> None:
-        """Write the averaged weights, as a plain model; for LoRA the adapter beside it."""
+        """Write the averaged weights, as a plain model; for LoRA or a decoder a small file too."""
         base = load(self.settings.base, "cpu", "float32")
+        encoder, called = encoder_hash(base), Path(self.settings.base).name
         sam = self.trainer.export(base)
+        adapter = path.with_name(f"{path.stem}_adapter.safetensors")
         if self.settings.method == "lora":
-            save_adapter(path.with_name(f"{path.stem}_adapter.safetensors"), sam, self.base_hash)
+            save_adapter(adapter, sam, self.base_hash, called)
             merge_lora(sam)
+        elif self.settings.method == "decoder":
+            save_decoder(adapter, sam, self.base_hash, encoder, called)
         save_checkpoint(sam, path)
 
     def _keep_evidence(self, error: NotFinite) -> str:
