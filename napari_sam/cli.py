@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from napari_sam import __version__
 from napari_sam.allocator import keep_freed_memory
-from napari_sam.cli_evaluation import add_evaluate
+from napari_sam.cli_evaluation import add_compare, add_evaluate
 from napari_sam.cli_options import add_model
 from napari_sam.cli_segmenting import (
     add_edges,
@@ -41,6 +41,7 @@ commands:
   proposals propose objects, the surest first
   train     teach a model from images whose objects are outlined
   evaluate  measure a model on images whose objects are known
+  compare   tell whether a model is better than the one it was made from
   encode    prepare a large image, tile by tile, so that prompts are answered at once
   info      tell what has been prepared;  verify: read all of it, mend what is damaged
   demo      see it work on a bundled picture, in napari or without
@@ -142,6 +143,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_open(commands)
     add_train(commands)
     add_evaluate(commands)
+    add_compare(commands)
     for add in (add_encode, add_info, add_verify):
         add(commands)
     models = commands.add_parser("models", description=_MODELS)

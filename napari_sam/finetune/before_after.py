@@ -15,6 +15,7 @@ from napari_sam.finetune.drawing import (
     png_data_uri,
 )
 from napari_sam.finetune.pages import (
+    align,
     calibration_dict,
     definition_list,
     estimate_dict,
@@ -38,6 +39,7 @@ __all__ = [
     "TABLE_HEADER",
     "BeforeAfterPaths",
     "TableRow",
+    "comparison_text",
     "group_rows",
     "score_rows",
     "write_comparison",
@@ -159,6 +161,18 @@ def write_comparison(
     content = comparison_dict(comparison, forgetting, about)
     text = comparison_page(comparison, forgetting, about)
     return BeforeAfterPaths(*write_page_and_json(folder, "before_after", content, text))
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """Return all figures, then those of classes and sizes that decide, as plain text."""
+    group = comparison.overall
+    rows = [TABLE_HEADER, *(row.cells for row in score_rows(group))]
+    blocks = [*comparison.notes, f"{_basis(group)}\n{align(rows)}"]
+    parts = [group for group in comparison.groups if group.kind != "all"]
+    if parts:
+        rows = [TABLE_HEADER, *(row.cells for row in group_rows(parts))]
+        blocks.append(f"The mask after one click\n{align(rows)}")
+    return "\n\n".join([*blocks, _calibration_sentence(comparison.calibration)])
 
 
 def comparison_dict(

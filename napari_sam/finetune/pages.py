@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from src_model.training.evaluation.calibration import Calibration
 
 __all__ = [
+    "align",
     "calibration_dict",
     "definition_list",
     "estimate_dict",
@@ -93,6 +94,27 @@ def set_estimate(estimate: Estimate, digits: int = 3, sign: bool = False) -> str
         f"{each:{plus}.{digits}f}" for each in (estimate.value, estimate.low, estimate.high)
     )
     return value if math.isnan(estimate.low) else f"{value} [{low}, {high}]"
+
+
+def align(lines: Sequence[Sequence[str]]) -> str:
+    """Set rows in columns for a terminal: the first to the left, others to the right.
+
+    Examples
+    --------
+    >>> print(align([["", "a"], ["cell", "0.5"]]))
+              a
+      cell  0.5
+    """
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            [
+                f"  {line[0]:{widths[0]}}",
+                *(f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True)),
+            ]
+        )
+        for line in lines
+    )
 
 
 def table(

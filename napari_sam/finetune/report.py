@@ -15,6 +15,7 @@ from napari_sam.finetune.drawing import (
     png_data_uri,
 )
 from napari_sam.finetune.pages import (
+    align,
     calibration_dict,
     definition_list,
     estimate_dict,
@@ -86,7 +87,7 @@ class EvaluationReport:
         for group, summary in self.summaries.items():
             blocks.append(f"{group}: {_size(summary)}")
             for title, note, header, rows in _filled_tables(summary):
-                blocks.append(f"{title} ({note})\n{_align([header, *rows])}")
+                blocks.append(f"{title} ({note})\n{align([header, *rows])}")
             blocks.append(_calibration_sentence(summary))
         return "\n\n".join(blocks)
 
@@ -190,20 +191,6 @@ def _calibration_sentence(summary: Summary) -> str:
         f"Predicted IoU after one click is {error} off on average (always saying the median would "
         f"be {found.constant_error:.3f} off), {abs(found.bias):.3f} too {direction} on average; "
         f"expected calibration error {found.expected_error:.3f}."
-    )
-
-
-def _align(lines: Sequence[Sequence[str]]) -> str:
-    """Set rows in columns: the first to the left, others to the right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [
-                f"  {line[0]:{widths[0]}}",
-                *(f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True)),
-            ]
-        )
-        for line in lines
     )
 
 

@@ -238,7 +238,7 @@ def test_models_tells_what_is_here(
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["segment"], ["train"], ["evaluate"], ["demo"], ["models"]]
+    "command", [[], ["segment"], ["train"], ["evaluate"], ["compare"], ["demo"], ["models"]]
 )
 def test_help_fits_a_terminal(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
