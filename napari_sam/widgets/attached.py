@@ -21,6 +21,7 @@ from .actions import Keys
 from .camera import move_camera, visible_region
 from .clicks import Clicks
 from .closing import Closing, WithWindow
+from .drawing_context import DrawingContext
 from .intent import Intent
 from .jobs import Job, run_job
 from .offers import Offers
@@ -80,6 +81,7 @@ class Attachment(QObject):
         self._job: Job | None = None
         self._closed = False
         self._clicks, self._keys = Clicks(self), Keys(self)
+        self._drawing_context = DrawingContext(self)
         self._with_window, self._closing = WithWindow(self), Closing(self)
         self._closing.failed.connect(lambda sentence: self.say(sentence, "error"))
 
@@ -227,6 +229,7 @@ class Attachment(QObject):
         self._clicks.close()
         self._keys.close()
         self._with_window.let_go()
+        self._drawing_context.let_go()
         self.setObjectName("")  # it is not found any more
         self._closing.end()
 

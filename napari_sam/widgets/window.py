@@ -11,8 +11,9 @@ from qtpy.QtWidgets import QMainWindow, QWidget
 
 if TYPE_CHECKING:
     import napari
+    from vispy.scene import SceneCanvas
 
-__all__ = ["canvas", "keys_of", "main_window", "unwrapped"]
+__all__ = ["canvas", "keys_of", "main_window", "scene_canvas", "unwrapped"]
 
 T = TypeVar("T")
 
@@ -30,6 +31,11 @@ def main_window(viewer: napari.Viewer) -> QMainWindow:
 def canvas(viewer: napari.Viewer) -> QWidget:
     """Return the widget in which the layers are drawn, which gets the keys and the mouse."""
     return cast(QWidget, viewer.window._qt_viewer.canvas.native)
+
+
+def scene_canvas(viewer: napari.Viewer) -> SceneCanvas:
+    """Return what draws in that widget."""
+    return viewer.window._qt_viewer.canvas._scene_canvas
 
 
 def keys_of(action: str) -> list[KeyBinding]:
