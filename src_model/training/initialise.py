@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from ..sam import Sam
+from ..sam import Sam, build_sam
 from ..transformer import CrossAttention
 
-__all__ = ["attend_to_positions"]
+__all__ = ["attend_to_positions", "forget_weights"]
+
+
+def forget_weights(sam: Sam) -> None:
+    """Replace all weights, and all statistics, by those of a new network of the same variant."""
+    sam.load_state_dict(build_sam(sam.variant).state_dict())
 
 
 def attend_to_positions(sam: Sam) -> None:

@@ -27,7 +27,7 @@ from .config import TrainingConfig
 from .distributed import average_gradients, process_rank
 from .drop_path import set_drop_path
 from .feed import Feed, sample_batches
-from .initialise import attend_to_positions
+from .initialise import attend_to_positions, forget_weights
 from .interactive import backward_objects
 from .layer_decay import layer_ids
 from .lora import LoraConfig, add_lora, hold_batch_norm
@@ -112,6 +112,7 @@ class Trainer:
         channels = sam.variant.embedding_shape[0]
         self.head = DenseHead(channels).to(sam.device) if config.auxiliary else None
         if config.start == "random":
+            forget_weights(sam)
             attend_to_positions(sam)
         _choose_parameters(sam, config)
         sam.train()

@@ -95,6 +95,18 @@ def test_training_reduces_the_loss() -> None:
     assert np.mean(losses[-5:]) < 0.85 * np.mean(losses[:3])
 
 
+def test_a_random_start_takes_nothing_but_the_architecture() -> None:
+    first, second = tiny_sam(), tiny_sam()
+    with torch.no_grad():
+        for parameter in second.parameters():
+            parameter.add_(1)
+    for sam in (first, second):
+        Trainer(sam, Scenes(), tiny_config(start="random"))
+
+    for name, weights in first.state_dict().items():
+        assert torch.equal(weights, second.state_dict()[name]), name
+
+
 def test_chunks_of_objects_add_up_to_the_same_gradient() -> None:
     """Without corrections nothing but the grouping differs."""
     labels = np.zeros((128, 128), int)
