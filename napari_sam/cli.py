@@ -15,7 +15,9 @@ from typing import Any, NoReturn
 
 from napari_sam import __version__
 from napari_sam.allocator import keep_freed_memory
+from napari_sam.cli_engine import add_engine
 from napari_sam.cli_evaluation import add_compare, add_evaluate
+from napari_sam.cli_models import add_models
 from napari_sam.cli_options import add_model
 from napari_sam.cli_segmenting import (
     add_edges,
@@ -42,10 +44,11 @@ commands:
   train     teach a model from images whose objects are outlined
   evaluate  measure a model on images whose objects are known
   compare   tell whether a model is better than the one it was made from
+  engine    annotate images in rounds, each with a better model
   encode    prepare a large image, tile by tile, so that prompts are answered at once
   info      tell what has been prepared;  verify: read all of it, mend what is damaged
   demo      see it work on a bundled picture, in napari or without
-  models    list the models: sizes, licences, what is on disk
+  models    list the models: sizes, licences, what is on disk; look after your own
 """
 
 _OVERVIEW_EXAMPLES = """\
@@ -96,11 +99,6 @@ picture, it gets labels as OME-Zarr and a table as parquet.
 percentile, all channels alike. A fourth channel is left out.
 """
 
-_MODELS = """\
-List the models that --model knows by name, their sizes and licences, and what is
-on this disk already.
-"""
-
 
 class _Parser(argparse.ArgumentParser):
     """A parser that keeps line breaks and raises `InputError`, and so speaks in one sentence."""
@@ -143,11 +141,11 @@ def build_parser() -> argparse.ArgumentParser:
     add_open(commands)
     add_train(commands)
     add_evaluate(commands)
+    add_engine(commands)
     add_compare(commands)
     for add in (add_encode, add_info, add_verify):
         add(commands)
-    models = commands.add_parser("models", description=_MODELS)
-    models.set_defaults(run=_run_models)
+    add_models(commands)
     return parser
 
 
@@ -351,12 +349,6 @@ def _run_segment(options: argparse.Namespace) -> None:
         model_name=options.model,
         folder=options.output,
     )
-
-
-def _run_models(options: argparse.Namespace) -> None:
-    from napari_sam.commands import models
-
-    models.run()
 
 
 def run() -> NoReturn:

@@ -12,8 +12,18 @@ from napari_sam.errors import InputError
 if TYPE_CHECKING:
     from src_model import Sam
     from src_model.loading import Precision
+    from src_model.training.adapter_files import AdapterInfo
+    from src_model.training.decoder_files import DecoderInfo
 
-__all__ = ["base_of", "check_model", "file_of", "kind_of_adapter", "load", "load_file"]
+__all__ = [
+    "about_adapter",
+    "base_of",
+    "check_model",
+    "file_of",
+    "kind_of_adapter",
+    "load",
+    "load_file",
+]
 
 
 def check_model(name_or_path: str, device: str, precision: Precision) -> None:
@@ -139,6 +149,23 @@ def kind_of_adapter(path: Path) -> str:
     return adapter_files.kind_of_adapter(path)
 
 
+def about_adapter(path: Path) -> AdapterInfo | DecoderInfo | None:
+    """Return what an adapter's file says about itself; None for everything else.
+
+    Raises
+    ------
+    InputError
+        If it is of another version.
+    """
+    from src_model.training.adapter_files import read_adapter
+    from src_model.training.decoder_files import is_decoder, read_decoder
+
+    if not kind_of_adapter(path):
+        return None
+    with _told_as_input_error():
+        return read_decoder(path) if is_decoder(path) else read_adapter(path)
+
+
 def base_of(adapter: Path) -> str:
     """Return the model that an adapter belongs to, as `load` takes it.
 
@@ -151,11 +178,10 @@ def base_of(adapter: Path) -> str:
     """
     from napari_sam.own_models import own_models
     from src_model.checkpoints import CHECKPOINTS
-    from src_model.training.adapter_files import read_adapter
-    from src_model.training.decoder_files import is_decoder, read_decoder
 
-    with _told_as_input_error():
-        about = read_decoder(adapter) if is_decoder(adapter) else read_adapter(adapter)
+    about = about_adapter(adapter)
+    if about is None:
+        raise InputError(f"{adapter} is no adapter: load it as a model.")
     for own in own_models():
         if own.hash == about.base_hash:
             return own.name

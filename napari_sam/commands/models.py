@@ -5,6 +5,7 @@ from functools import cache
 
 import torch
 
+from napari_sam.own_models import OwnModel, own_models
 from src_model import build_sam
 from src_model.checkpoints import CheckpointStatus, cache_directory, list_checkpoints
 
@@ -25,6 +26,8 @@ class ModelRow:
         As in `src_model.checkpoints.Checkpoint`.
     here : bool
         Whether it can be used without downloading.
+    own : OwnModel or None
+        What else is known of a model of one's own; None for a published one.
     """
 
     name: str
@@ -33,19 +36,22 @@ class ModelRow:
     description: str
     licence: str
     here: bool
+    own: OwnModel | None = None
 
 
 def model_rows() -> list[ModelRow]:
-    """Return all known models; no file is opened."""
-    return [_row(status) for status in list_checkpoints()]
+    """Return all known models, those of one's own last; no file of weights is opened."""
+    return [
+        *(_row(status) for status in list_checkpoints()),
+        *(_row_of_own(model) for model in own_models()),
+    ]
 
 
 def run() -> None:
-    """Print a table of all known checkpoints."""
+    """Print a table of all known models."""
+    known = model_rows()
     rows = [("NAME", "SIZE", "ON DISK", "WHAT IT IS", "LICENCE")]
-    rows += [
-        (row.name, row.size, row.whereabouts, row.description, row.licence) for row in model_rows()
-    ]
+    rows += [(row.name, row.size, row.whereabouts, row.description, row.licence) for row in known]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
@@ -53,6 +59,8 @@ def run() -> None:
     print()
     print(f"Models are downloaded on first use, to {cache_directory()}.")
     print("Any other file of weights is used with --model PATH.")
+    if any(row.own for row in known):
+        print("Your own: napari-sam models show|export|remove NAME.")
 
 
 def readable_size(size: float) -> str:
@@ -76,6 +84,21 @@ def _row(status: CheckpointStatus) -> ModelRow:
         checkpoint.description,
         checkpoint.licence,
         status.bytes_on_disk > 0,
+    )
+
+
+def _row_of_own(model: OwnModel) -> ModelRow:
+    card = model.card
+    worth = f": {card.verdict}" if card.verdict else ""
+    taught = f" ({card.method})" if card.method else ""
+    return ModelRow(
+        model.name,
+        readable_size(model.size) if model.size else "?",
+        "yes" if model.size else "missing",
+        f"your own, from {card.base}{taught}{worth}",
+        card.licence or "as its base",
+        model.size > 0,
+        model,
     )
 
 

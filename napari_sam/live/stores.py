@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam.errors import InputError
+from napari_sam.own_models import find_own_model, name_of, whose_embeddings
 from napari_sam.tiles.geometry import TileGeometry
 from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
 from napari_sam.tiles.subjects import model_differences, scene_differences
@@ -46,9 +47,10 @@ def scene_of_a_store(
 
     Stores of the model that is asked for come first.
     """
-    inside = [_opened(path) for path in sorted(_folders(folder)) if path.suffix == _ENDING]
-    stores = [*filter(None, inside), *stores_beside(picture)]
-    for store in sorted(stores, key=lambda one: one.model.variant.get("name") != model_name):
+    own = find_own_model(model_name)
+    variant = model_name if own is None else own.variant
+    stores = [*_stores_in(folder), *stores_beside(picture)]
+    for store in sorted(stores, key=lambda one: one.model.variant.get("name") != variant):
         if (store.scene.t, store.scene.z) != (t, z):
             continue
         try:
@@ -68,7 +70,7 @@ def find_store(
     Returns
     -------
     store : EmbeddingStore or None
-        Of this plane and model, in whatever precision.
+        Of this plane and model, or one with the same image encoder, in whatever precision.
     path : Path
         In `folder`, for a new one: a name that is free.
     notes : list of str
@@ -84,14 +86,19 @@ def find_store(
         if store is not None and not why:
             return store, path, [*notes, _used(store)]
         notes.append(f"{path} does not fit and is left alone: {why}.")
+    for store in _stores_in(folder):
+        if store.model.encodes_like(model) and not _misfit(store, scene, model):
+            shared = whose_embeddings(store.model, model, model_name)
+            return store, path, [*notes, *filter(None, [shared]), _used(store)]
     for store in stores_beside(picture):
         why = _misfit(store, scene, model)
         if not why:
-            return store, path, [*notes, _used(store)]
+            shared = whose_embeddings(store.model, model, model_name)
+            return store, path, [*notes, *filter(None, [shared]), _used(store)]
         if not scene_differences(store.scene, scene):
             notes.append(
-                f"{store.place.name} was encoded with {store.model.variant.get('name')}: choose "
-                f"that model to use it."
+                f"{store.place.name} was encoded with {name_of(store.model)}: choose that model "
+                f"to use it."
             )
         elif store.model.hash == model.hash and _is_named_after(store, picture):
             notes.append(f"{store.place.name} does not fit and is left alone: {why}.")
@@ -109,6 +116,12 @@ def made_store(path: Path, scene: Scene, info: SceneInfo, model: ModelInfo) -> E
     side = int(model.variant["image_size"])
     geometry = TileGeometry(scene.shape, side, side // 8)
     return EmbeddingStore.create(path, info, model, geometry)
+
+
+def _stores_in(folder: Path) -> list[EmbeddingStore]:
+    """Return the stores in the folder of an image."""
+    found = (_opened(path) for path in sorted(_folders(folder)) if path.suffix == _ENDING)
+    return [store for store in found if store is not None]
 
 
 def _opened(path: Path) -> EmbeddingStore | None:
@@ -132,7 +145,7 @@ def _folders(path: Path) -> Iterator[Path]:
 def _misfit(store: EmbeddingStore, scene: SceneInfo, model: ModelInfo) -> str:
     """Say why a store cannot be used; nothing if it can."""
     found = scene_differences(store.scene, scene)
-    if store.model.hash != model.hash:
+    if not model.encodes_like(store.model):
         found += model_differences(store.model, model)
     if not found and store.geometry.tile != model.variant["image_size"]:
         found.append(f"its tiles are {store.geometry.tile} pixels wide")

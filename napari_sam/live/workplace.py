@@ -31,6 +31,7 @@ class _View:
     scene: Scene
     model_name: str
     sam: Sam
+    model: ModelInfo
     store: EmbeddingStore
     segmenter: Segmenter
 
@@ -172,6 +173,7 @@ class Workplace:
     def use_model(self, name: str) -> None:
         """Let another model answer: its own embeddings, the same session.
 
+        One with the same image encoder, such as a fine-tuned decoder, goes on with those there are.
         With the name of the one that answers now, embeddings that were lost are begun again.
 
         Raises
@@ -218,7 +220,7 @@ class Workplace:
         try:
             if view.scene is not self.session.scene:
                 self.session.go_to(view.scene, view.segmenter)
-            self.session.use(view.segmenter, SessionModel.of(view.store))
+            self.session.use(view.segmenter, SessionModel.of(view.store, view.model))
         except BaseException:
             self._view = before
             raise
@@ -243,4 +245,5 @@ class Workplace:
             store = made_store(path, scene, info, model)
         elif store.model.number_format != model.number_format:
             sam = load_like(store, model_name)
-        return _View(scene, model_name, sam, store, Segmenter(scene, store, sam)), tuple(notes)
+        segmenter = Segmenter(scene, store, sam)
+        return _View(scene, model_name, sam, model, store, segmenter), tuple(notes)

@@ -12,6 +12,7 @@ A folder appears under its name only when it is whole.
 from .card import ModelCard
 from .exporting import export
 from .registry import OwnModel, check_name, find_own_model, own_models, register, remove
+from .words import name_of, served_too, whose_embeddings
 
 __all__ = [
     "ModelCard",
@@ -19,7 +20,10 @@ __all__ = [
     "check_name",
     "export",
     "find_own_model",
+    "name_of",
     "own_models",
     "register",
     "remove",
+    "served_too",
+    "whose_embeddings",
 ]

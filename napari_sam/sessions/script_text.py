@@ -93,7 +93,7 @@ _SEGMENTER = """\
 """
 
 _LOAD = """\
-    model = load_model(options.model)
+    model = load(options.model)
     if ModelInfo.of(model).hash != MODEL_HASH:
         sys.exit("This is another model than that of the session: give it with --model.")
 """
@@ -108,12 +108,12 @@ from napari_sam.session import Scribble, Session, read_masks"""
 _MODEL_IMPORTS = """\
 from zarr.storage import MemoryStore
 
+from napari_sam.loading import load
 from napari_sam.scene import Normalisation, open_scene
 from napari_sam.segment.segmenter import Segmenter
 from napari_sam.session import Scribble, Session, read_masks
 from napari_sam.tiles.geometry import TileGeometry
-from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
-from src_model import load_model"""
+from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo"""
 
 
 def script_text(

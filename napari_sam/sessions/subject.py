@@ -12,6 +12,7 @@ from napari_sam.tiles.subjects import SceneInfo, by, plain, scene_differences
 
 if TYPE_CHECKING:
     from napari_sam.tiles.store import EmbeddingStore
+    from napari_sam.tiles.subjects import ModelInfo
 
 __all__ = ["SessionModel", "check_other_plane", "check_scene", "scene_from_json", "scene_to_json"]
 
@@ -39,9 +40,17 @@ class SessionModel:
     dtype: str = "float16"
 
     @classmethod
-    def of(cls, store: EmbeddingStore) -> SessionModel:
-        """Describe the network of a store of embeddings."""
-        model, geometry = store.model, store.geometry
+    def of(cls, store: EmbeddingStore, model: ModelInfo | None = None) -> SessionModel:
+        """Describe the network that answers with the embeddings of a store.
+
+        Parameters
+        ----------
+        store : EmbeddingStore
+            Of the embeddings.
+        model : ModelInfo, optional
+            The network, if another one with the same image encoder made the embeddings.
+        """
+        model, geometry = model or store.model, store.geometry
         name = str(model.variant.get("name", "unnamed"))
         return cls(model.hash, name, geometry.tile, geometry.halo, store.layout.dtype)
 

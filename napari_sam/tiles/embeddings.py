@@ -48,7 +48,7 @@ class Embeddings:
     store : EmbeddingStore
         Where they are read.
     sam : Sam
-        The network that made them; it hashes its weights.
+        The network that made them, or one with the same image encoder; it hashes its weights.
     scene : Scene, optional
         The Scene they were made from. With it tiles that are missing or damaged are encoded when
         they are asked for, and written to the store; only kept, with a warning, if `sam` computes

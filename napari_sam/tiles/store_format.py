@@ -113,9 +113,13 @@ class StoreFormat:
     def to_dict(self) -> dict[str, Any]:
         """Return the group's attributes."""
         scene, model, geometry = self.scene, self.model, self.geometry
+        # Not with what else is said of the model: earlier versions refuse what they do not know
+        # there, and overlook it here.
+        encoder = {"encoder_hash": model.encoder_hash} if model.encoder_hash else {}
         return {
             _KEY: {
                 "format_version": _VERSION,
+                **encoder,
                 "scene": {
                     "name": scene.name,
                     "shape": list(scene.shape),
@@ -191,7 +195,11 @@ class StoreFormat:
                         "channels": tuple(scene["channels"]),
                     }
                 ),
-                model=ModelInfo(**saved["model"], embedding_shape=tuple(saved["embedding_shape"])),
+                model=ModelInfo(
+                    **saved["model"],
+                    embedding_shape=tuple(saved["embedding_shape"]),
+                    encoder_hash=saved.get("encoder_hash", ""),
+                ),
                 geometry=TileGeometry(_pair(geometry["shape"]), geometry["tile"], geometry["halo"]),
                 levels=tuple(saved["levels"]),
                 dtype=saved["dtype"],

@@ -96,20 +96,50 @@ class ModelInfo:
         Channels, rows and columns of an embedding.
     precision : str
         In which the encoder computes: ``"float32"``, ``"bfloat16"``, ``"openvino float32"``, ...
+    encoder_hash : str
+        What `src_model.weight_files.encoder_hash` gives; empty where it is not known, as in stores
+        of earlier versions.
     """
 
     hash: str
     variant: Mapping[str, Any]
     embedding_shape: tuple[int, int, int]
     precision: str = "float32"
+    encoder_hash: str = ""
 
     @classmethod
     def of(cls, sam: Sam) -> ModelInfo:
         """Describe a network; hashes its weights."""
-        from src_model.weight_files import model_hash
+        from src_model.weight_files import encoder_hash, model_hash
 
         variant = sam.variant
-        return cls(model_hash(sam), variant.to_dict(), variant.embedding_shape, _precision(sam))
+        return cls(
+            model_hash(sam),
+            variant.to_dict(),
+            variant.embedding_shape,
+            _precision(sam),
+            encoder_hash(sam),
+        )
+
+    def encodes_like(self, other: ModelInfo) -> bool:
+        """Tell whether the embeddings of another model are those of this one.
+
+        They are if it is the same model, or one that differs only behind the image encoder, such
+        as a fine-tuned decoder. Where one does not say which encoder it has, only the same model
+        will do. In which precision they compute does not count.
+
+        Examples
+        --------
+        >>> base = ModelInfo("a" * 64, {"name": "vit_b"}, (256, 64, 64), encoder_hash="e" * 64)
+        >>> base.encodes_like(ModelInfo("b" * 64, {"name": "vit_b"}, (256, 64, 64),
+        ...                             encoder_hash="e" * 64))
+        True
+        """
+        return self.hash == other.hash or (
+            self.encoder_hash != ""
+            and self.encoder_hash == other.encoder_hash
+            and plain(self.variant) == plain(other.variant)
+        )
 
     @property
     def number_format(self) -> str:
@@ -166,7 +196,7 @@ def _said(value: object) -> str:
 
 def model_differences(there: ModelInfo, given: ModelInfo) -> list[str]:
     """Likewise."""
-    if given.hash != there.hash:
+    if not given.encodes_like(there):
         names = there.variant.get("name"), given.variant.get("name")
         return [
             f"another model (it was encoded with {names[0]} {there.hash[:8]}, this is "

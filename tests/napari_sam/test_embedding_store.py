@@ -114,6 +114,9 @@ def test_a_real_scene_and_model() -> None:
     assert model.embedding_shape == (16, 4, 4)
     with torch.no_grad():
         sam.mask_decoder.iou_token.weight += 1
+    store.check(model=ModelInfo.of(sam))  # it changes no embedding
+    with torch.no_grad():
+        sam.image_encoder.pos_embed += 1
     with pytest.raises(StoreMismatch, match="another model"):
         store.check(model=ModelInfo.of(sam))
 

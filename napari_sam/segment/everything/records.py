@@ -39,7 +39,7 @@ _READ_TOGETHER = 64
 
 @dataclass(frozen=True)
 class Settings:
-    """What raw candidates depend on, beside the scene and the model, which are the store's.
+    """What raw candidates depend on, beside the scene, which is the store's.
 
     Parameters
     ----------
@@ -50,11 +50,15 @@ class Settings:
     sizes : (float or None, float or None)
         Smallest and largest objects, in pixels of level 0: the grid was made for them, and they
         are the first choice of a filter.
+    model : str
+        Hash of the model, if that is not the store's but one with the same image encoder: it has
+        the same embeddings, and other masks.
     """
 
     grid: Grid
     thresholds: RawThresholds
     sizes: tuple[float | None, float | None] = (None, None)
+    model: str = ""
 
     @property
     def key(self) -> str:
@@ -69,6 +73,8 @@ class Settings:
             "thresholds": asdict(self.thresholds),
             "sizes": list(self.sizes),
         }
+        if self.model:
+            saved["model"] = self.model
         for level in saved["levels"]:  # type: ignore[attr-defined]
             level["high"] = None if math.isinf(level["high"]) else level["high"]
         return json.dumps(saved, indent=1, sort_keys=True).encode()
@@ -91,7 +97,10 @@ class Settings:
         )
         smallest, largest = saved["sizes"]
         return cls(
-            Grid(geometry, levels), RawThresholds(**saved["thresholds"]), (smallest, largest)
+            Grid(geometry, levels),
+            RawThresholds(**saved["thresholds"]),
+            (smallest, largest),
+            saved.get("model", ""),
         )
 
 

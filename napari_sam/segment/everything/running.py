@@ -124,7 +124,8 @@ def segment_everything(
     scene : Scene
         The image.
     store : EmbeddingStore
-        Made for this scene and model; raw candidates are kept in it too.
+        Made for this scene, and this model or one with the same image encoder; raw candidates
+        are kept in it too, those of each model for themselves.
     sam : Sam
         The network.
     sizes : (float or None, float or None)
@@ -234,10 +235,19 @@ def _plan(
     roi: Roi | None,
 ) -> tuple[RawRecords, list[TileId]]:
     """Return where candidates are kept, and the tiles that are to be looked at."""
+    from src_model.weight_files import model_hash
+
     in_pixels = sizes_in_pixels(sizes, unit, scene.pixel_size)
     grid = plan_grid(store.geometry, sam.variant.image_size, in_pixels)
     wanted = _tiles(store, grid, roi)
-    settings = Settings(grid, thresholds=raw_thresholds(store.model), sizes=in_pixels)
+    own = model_hash(sam)
+    settings = Settings(
+        grid,
+        thresholds=raw_thresholds(store.model),
+        sizes=in_pixels,
+        # Another decoder on the same embeddings finds other masks.
+        model="" if own == store.model.hash else own,
+    )
     return RawRecords.make(store, settings), wanted
 
 
