@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from napari_sam import __version__
 from napari_sam.allocator import keep_freed_memory
+from napari_sam.cli_dataset import add_dataset
 from napari_sam.cli_engine import add_engine
 from napari_sam.cli_evaluation import add_compare, add_evaluate
 from napari_sam.cli_models import add_models
@@ -41,6 +42,7 @@ commands:
   segment   outline objects in an image
   edges     find edges in an image of any size
   proposals propose objects, the surest first
+  dataset   make training data of what you outlined, with a part kept away to measure on
   train     teach a model from images whose objects are outlined
   evaluate  measure a model on images whose objects are known
   compare   tell whether a model is better than the one it was made from
@@ -139,6 +141,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_proposals(commands)
     add_demo(commands)
     add_open(commands)
+    add_dataset(commands)
     add_train(commands)
     add_evaluate(commands)
     add_engine(commands)

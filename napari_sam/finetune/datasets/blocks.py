@@ -28,6 +28,9 @@ _MOST = 512
 _ROOM = 256
 """Pixels around all objects that may be shown beside them."""
 
+_TRIED = 16
+"""Places to either side of an even one where a block might begin instead."""
+
 _GAP = 16
 """A block's side is so many times the gap between it and blocks of another part."""
 
@@ -173,9 +176,12 @@ def plan_blocks(shape: tuple[int, int], boxes: np.ndarray, align: int = 1) -> Bl
     side = 1 << int(np.ceil(np.log2(max(high - low))))
     best, most = None, 0
     while best is None or (side >= smallest and max(high - low) <= side * _MOST):
-        edges = [_edges(int(a), int(b), side, align) for a, b in zip(low, high, strict=True)]
-        parts = np.zeros((len(edges[0]) - 1, len(edges[1]) - 1), np.int8)
-        blocks = Blocks(edges[0], edges[1], max(2, side // _GAP), parts)
+        gap = max(2, side // _GAP)
+        rows, cols = (
+            _edges(int(low[axis]), int(high[axis]), side, align, gap, boxes[:, axis::2])
+            for axis in (0, 1)
+        )
+        blocks = Blocks(rows, cols, gap, np.zeros((len(rows) - 1, len(cols) - 1), np.int8))
         count = int(np.count_nonzero(blocks.counts(boxes)))
         if best is None or count > most:
             best, most = blocks, count
@@ -199,11 +205,26 @@ def _extent(shape: tuple[int, int], boxes: np.ndarray, align: int) -> tuple[np.n
     return low, np.minimum(boxes[:, 2:].max(0) + room, shape)
 
 
-def _edges(first: int, stop: int, side: int, align: int) -> np.ndarray:
-    """Cut a length into parts of nearly the same size, about `side` long."""
+def _edges(first: int, stop: int, side: int, align: int, gap: int, ends: np.ndarray) -> np.ndarray:
+    """Cut a length into parts about `side` long, where the fewest objects lie across.
+
+    Parameters
+    ----------
+    first, stop, side, align, gap : int
+        As in `plan_blocks` and `Blocks`, along one side.
+    ends : (n, 2) array
+        Where the objects begin and end along it.
+    """
     count = max(1, round((stop - first) / side))
-    inner = np.linspace(first, stop, count + 1)[1:-1]
-    inner = np.round(inner / align).astype(np.int64) * align
+    even = np.linspace(first, stop, count + 1)[1:-1]
+    reach = np.linspace(-side / 4, side / 4, 2 * _TRIED + 1)
+    reach = reach[np.argsort(np.abs(reach), kind="stable")]  # of equal ones the most even
+    places = np.round((even[:, None] + reach) / align).astype(np.int64) * align
+    places = np.clip(places, first, stop)
+    begun = np.searchsorted(np.sort(ends[:, 0]), places + gap)
+    ended = np.searchsorted(np.sort(ends[:, 1]), places - gap, "right")
+    best = np.argmin(begun - ended, axis=1)
+    inner = places[np.arange(len(places)), best]
     return np.unique(np.concatenate([[first], inner, [stop]]))
 
 

@@ -92,8 +92,8 @@ def plan_crops(blocks: Blocks, shape: tuple[int, int], boxes: np.ndarray) -> lis
             block = blocks.block(*place)
             counts = [-(-length // side) for length in block.shape]
             ends = zip(counts, middle, (block.row0, block.col0), block.shape, strict=True)
-            cell = (int(min(max(0, (m - s) * n // d), n - 1)) for n, m, s, d in ends)
-            cells.setdefault((*map(int, place), *cell, *counts), []).append(int(index))
+            found = [int(min(max(0, (m - s) * n // d), n - 1)) for n, m, s, d in ends]
+            cells.setdefault((*map(int, place), *found, *counts), []).append(int(index))
         for (row, col, *cell), objects in sorted(cells.items()):
             core = _cell(blocks.block(row, col), cell)
             region = _region(blocks, int(blocks.parts[row, col]), core, boxes[objects], level)

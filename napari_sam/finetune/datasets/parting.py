@@ -47,7 +47,7 @@ def choose_units(
     Examples
     --------
     >>> choose_units([10] * 12, [1] * 12, 0.25)
-    [2, 3, 7, 10]
+    [2, 4, 7, 9]
     """
     count = len(objects)
     total, wanted = sum(objects), min(least, max(1, int(_MOST * sum(crops))))

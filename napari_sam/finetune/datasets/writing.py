@@ -295,7 +295,8 @@ def _coco(entries: Sequence[tuple[Crop, Cut]]) -> dict[str, Any]:
     """Return crops as COCO has them; ``object`` is the id in the source."""
     names = sorted({name for crop, _ in entries for name in crop.classes.values()})
     numbers = {name: number for number, name in enumerate(names, start=1)}
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, (crop, cut) in enumerate(entries, start=1):
         height, width = cut.known.shape
         images.append(
