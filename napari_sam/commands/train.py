@@ -44,10 +44,9 @@ def run(
         If settings, data, model or folder cannot be used.
     """
     from napari_sam.finetune.control import Control
-    from napari_sam.finetune.encoder_run import fit_encoder
-    from napari_sam.finetune.run import run_training
     from napari_sam.finetune.run_folder import RunFolder
     from napari_sam.finetune.settings import read_settings, settings_from_dict
+    from napari_sam.finetune.stages import start_run
     from src_model.errors import CheckpointError
     from src_model.training.distributed import join_processes, process_rank
 
@@ -65,12 +64,11 @@ def run(
         settings = settings_from_dict(values)
     device = join_processes() or device
     leads = process_rank()[0] == 0
-    start = fit_encoder if settings.method in ("mae", "distill") else run_training
     try:
-        with stopping() as should_stop, _shown(settings.training.steps, leads) as show:
+        with stopping() as should_stop, _shown(settings.steps, leads) as show:
             warn = tqdm.write if leads else _say_nothing
             control = Control(show, should_stop, warn)
-            weights = start(settings, target, control, resume=resume, device=device)
+            weights = start_run(settings, target, control, resume=resume, device=device)
     except CheckpointError as error:  # weights that cannot be written
         raise InputError(str(error)) from error
     if leads and weights is None:

@@ -129,6 +129,8 @@ class _Follower:
                 with written_together(self.folder.path / "reconstructions.png") as (part,):
                     write_png(part, self._draw(report.module))
             self.folder.draw_curves()
+        paused = self.control.wait(lambda: self.folder.save_state(report.state()))
+        self.began += paused
         stop = self.control.should_stop()
         late = time.monotonic() - self.saved > SAVE_SECONDS
         if report.step % self.settings.save_every == 0 or late or last or stop:

@@ -2,11 +2,12 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_sam.errors import InputError
 from napari_sam.finetune.control import Control, Progress
@@ -18,6 +19,7 @@ from napari_sam.finetune.validation import Split, open_data, split_pictures, val
 from napari_sam.loading import check_model, load
 from src_model import Sam
 from src_model.training.adapter_files import save_adapter
+from src_model.training.augment import Sample
 from src_model.training.config import TrainingConfig
 from src_model.training.decoder_files import save_decoder
 from src_model.training.distributed import process_rank, wait_for_all
@@ -26,7 +28,7 @@ from src_model.training.lora import merge_lora
 from src_model.training.trainer import NotFinite, Trainer, check_config
 from src_model.weight_files import encoder_hash, model_hash, save_checkpoint
 
-__all__ = ["run_training"]
+__all__ = ["make_trainer", "open_run", "run_training"]
 
 # The state is also saved when this many seconds have passed, so that no crash costs more.
 SAVE_SECONDS = 60.0
@@ -83,6 +85,29 @@ def run_training(
     """
     assert isinstance(settings.training, TrainingConfig)
     control = control or Control()
+    sam, split = open_run(settings, folder, control, device)
+    base_hash = model_hash(sam)
+    rank, _ = process_rank()
+    if resume or rank == 0:
+        folder.begin(settings, base_hash, resume)
+    wait_for_all()
+    embed = None
+    if settings.training.method == "decoder":
+        embed = EmbeddingCache(folder.path / "embeddings.zarr", sam, base_hash)
+    trainer = make_trainer(settings, sam, split, embed)
+    run = _Run(settings, folder, split, trainer, base_hash, leads=rank == 0)
+    run.look_at_base()
+    if resume:
+        run.restore()
+    finished = run.make_steps(control)
+    return run.finish() if finished else None
+
+
+def open_run(
+    settings: RunSettings, folder: RunFolder, control: Control, device: str
+) -> tuple[Sam, Split]:
+    """Load what a run needs; nothing is written. Arguments and errors as of `run_training`."""
+    assert isinstance(settings.training, TrainingConfig)
     check_model(settings.base, device, "float32")
     data = open_data(settings)  # before a model is loaded, or even downloaded
     if data.warnings:
@@ -94,21 +119,15 @@ def run_training(
     except ValueError as error:
         raise InputError(str(error)) from error
     folder.check_room(_size_on_disk(settings, sam, len(split.training)))
-    base_hash = model_hash(sam)
-    rank, _ = process_rank()
-    if resume or rank == 0:
-        folder.begin(settings, base_hash, resume)
-    wait_for_all()
-    embed = None
-    if settings.training.method == "decoder":
-        embed = EmbeddingCache(folder.path / "embeddings.zarr", sam, base_hash)
-    trainer = Trainer(sam, split.training, settings.training, _textures(settings), embed)
-    run = _Run(settings, folder, split, trainer, base_hash, leads=rank == 0)
-    run.look_at_base()
-    if resume:
-        run.restore()
-    finished = run.make_steps(control)
-    return run.finish() if finished else None
+    return sam, split
+
+
+def make_trainer(
+    settings: RunSettings, sam: Sam, split: Split, embed: Callable[[Sample], Tensor] | None
+) -> Trainer:
+    """Return what makes the steps of a run; ``embed`` as `Trainer` takes it."""
+    assert isinstance(settings.training, TrainingConfig)
+    return Trainer(sam, split.training, settings.training, _textures(settings), embed)
 
 
 class _Run:

@@ -1,6 +1,7 @@
 """A training run on disk: everything needed to look at it, to go on with it, and to repeat it.
 
     config.yaml         what was asked for
+    stages.yaml         the same for both stages, if the encoder is pre-trained first (in mae/)
     environment.json    versions, git commit, the base model's hash, the machine
     metrics.jsonl       one line a step, one per validation, and one per look at the hold-out
     events.out.tfevents.*   the same for TensorBoard
@@ -18,7 +19,8 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -86,24 +88,44 @@ class RunFolder:
         for half in self.path.glob(".*.part"):  # written when the run was killed
             half.unlink(missing_ok=True)
 
-    def _create(self, settings: RunSettings, base_hash: str) -> None:
-        """Make the folder and note what the run is."""
-        if (self.path / "config.yaml").exists():
+    @property
+    def holds_run(self) -> bool:
+        """Whether a run was begun here."""
+        return any((self.path / name).exists() for name in ("stages.yaml", "config.yaml"))
+
+    def begin_stages(self, settings: RunSettings) -> None:
+        """Make the folder of a run of two stages; errors as of `begin`."""
+        self._refuse_second()
+        with self._writable(), written_together(self.path / "stages.yaml") as (part,):
+            write_settings(part, settings)
+
+    def _refuse_second(self) -> None:
+        if self.holds_run:
             raise InputError(
                 f"{self.path} holds a run already: go on with it (--resume), or choose another "
                 "folder."
             )
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        """Make the folder, and say so if it cannot be written to."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            # The settings last, because they are what makes the folder a run.
-            names = ("environment.json", "config.yaml")
-            with written_together(*[self.path / name for name in names]) as (about, config):
-                about.write_text(json.dumps(_environment(base_hash), indent=2))
-                write_settings(config, settings)
+            yield
         except OSError as error:
             raise InputError(
                 f"The folder {self.path} cannot be written ({_reason(error)}): choose another one."
             ) from error
+
+    def _create(self, settings: RunSettings, base_hash: str) -> None:
+        """Make the folder and note what the run is."""
+        if (self.path / "config.yaml").exists():
+            self._refuse_second()
+        # The settings last, because they are what makes the folder a run.
+        paths = [self.path / name for name in ("environment.json", "config.yaml")]
+        with self._writable(), written_together(*paths) as (about, config):
+            about.write_text(json.dumps(_environment(base_hash), indent=2))
+            write_settings(config, settings)
 
     def check_room(self, needed: int) -> None:
         """Refuse to begin what the disk has no room for.
@@ -134,10 +156,10 @@ class RunFolder:
         InputError
             If the folder holds no run.
         """
-        path = self.path / "config.yaml"
-        if not path.exists():
-            raise InputError(f"{self.path} holds no run to go on with: start one without --resume.")
-        return read_settings(path)
+        for path in (self.path / "stages.yaml", self.path / "config.yaml"):
+            if path.exists():
+                return read_settings(path)
+        raise InputError(f"{self.path} holds no run to go on with: start one without --resume.")
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Write the state to go on from.

@@ -10,9 +10,19 @@ from src_model.training.config import TrainingConfig, checked_values
 from src_model.training.encoder_fitting import FitConfig
 from src_model.training.mae import MaeConfig
 
-__all__ = ["METHODS", "RunSettings", "read_settings", "settings_from_dict", "write_settings"]
+__all__ = [
+    "ENCODER_METHODS",
+    "METHODS",
+    "RunSettings",
+    "read_settings",
+    "settings_from_dict",
+    "write_settings",
+]
 
 METHODS = ("full", "decoder", "lora", "mae", "distill")
+
+ENCODER_METHODS = ("mae", "distill")
+"""Those of them that fit the encoder to images without labels."""
 
 _PATHS = (
     "images",
@@ -21,6 +31,7 @@ _PATHS = (
     "validation_labels",
     "watched_images",
     "watched_labels",
+    "pretraining_images",
 )
 
 
@@ -50,6 +61,11 @@ class RunSettings:
     watched_images, watched_labels : Path, optional
         A hold-out, measured before the first step and with every validation, that decides nothing:
         neither what is learned nor which weights are kept.
+    pretraining_images : Path, optional
+        Images without labels that the encoder is pre-trained on first (MAE), for the methods full,
+        decoder and lora.
+    pretraining : MaeConfig
+        How it is.
     validate_every, save_every : int
         Steps between measurements, and between states on disk.
     teacher : str, optional
@@ -74,6 +90,8 @@ class RunSettings:
     validation_share: float = 0.2
     watched_images: Path | None = None
     watched_labels: Path | None = None
+    pretraining_images: Path | None = None
+    pretraining: MaeConfig = field(default_factory=MaeConfig)
     validate_every: int = 100
     save_every: int = 25
     teacher: str | None = None
@@ -95,12 +113,25 @@ class RunSettings:
                 raise InputError(f"{name} must name a model or a file of weights, not {model!r}.")
         if (self.method == "distill") != (self.teacher is not None):
             raise InputError("A teacher is needed for the method distill, and for no other.")
+        if self.pretraining_images is not None and self.method in ENCODER_METHODS:
+            raise InputError(
+                f"The method {self.method} takes images without labels itself: leave "
+                "pretraining_images out."
+            )
+
+    @property
+    def steps(self) -> int:
+        """Steps to be made in all."""
+        before = 0 if self.pretraining_images is None else self.pretraining.steps
+        return before + self.training.steps
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a file; :func:`settings_from_dict` reads them back."""
         values = asdict(self)
         training = values.pop("training")
         training.pop("method", None)
+        if self.pretraining_images is None:
+            values.pop("pretraining")
         values = {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
         return {k: v for k, v in values.items() if v is not None} | _plain(training)
 
@@ -128,6 +159,10 @@ def settings_from_dict(values: Mapping[str, Any], folder: Path = Path()) -> RunS
         raise InputError("Say what to train on: images (and labels) are missing.")
     try:
         own["validation_share"] = float(own.get("validation_share", 0.2))
+        if "pretraining" in own:
+            if not isinstance(own["pretraining"], Mapping):
+                raise ValueError("pretraining must be a mapping of its settings.")
+            own["pretraining"] = MaeConfig(**checked_values(MaeConfig, own["pretraining"]))
         return RunSettings(**own, training=_training(str(method), values))
     except (TypeError, ValueError) as error:
         raise InputError(str(error)) from error
@@ -179,11 +214,15 @@ def write_settings(path: Path, settings: RunSettings) -> None:
     """Write settings so that :func:`read_settings` gives them back wherever the file lies."""
     import yaml
 
-    absolute = {
+    absolute: dict[str, Any] = {
         name: getattr(settings, name).resolve()
         for name in _PATHS
         if getattr(settings, name) is not None
     }
+    for name in ("base", "teacher"):
+        model = getattr(settings, name)
+        if model is not None and (file := Path(model).expanduser()).is_file():
+            absolute[name] = str(file.resolve())
     values = replace(settings, **absolute).to_dict()
     path.write_text(yaml.safe_dump(values, sort_keys=False))
 
