@@ -116,10 +116,9 @@ class _Data:
 
 
 def _open(images: Path | None, labels: Path | None, dataset: Path | None) -> _Data:
-    from napari_sam.finetune.checking import open_checked_pictures
-    from napari_sam.finetune.datasets import Dataset
-
     if dataset is not None:
+        from napari_sam.finetune.datasets import Dataset
+
         opened = Dataset.open(dataset)
         pictures = opened.part("hold-out")
         if pictures is None:
@@ -132,6 +131,8 @@ def _open(images: Path | None, labels: Path | None, dataset: Path | None) -> _Da
         )
     if images is None:
         raise InputError("Say on what: give --images and --labels, or --dataset.")
+    from napari_sam.finetune.checking import open_checked_pictures
+
     with progress_bar("pictures checked") as progress:
         pictures, warnings = open_checked_pictures(images, labels, on_progress=progress)
     if warnings:
