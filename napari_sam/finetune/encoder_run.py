@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from src_model.training.encoder_fitting import FitConfig, FitStep
 from src_model.training.mae import MaeConfig, MaePretraining, picture_reconstruction, pretrain
 from src_model.weight_files import model_hash, save_checkpoint
 
-__all__ = ["fit_encoder"]
+__all__ = ["Fitting", "fit_encoder", "open_fitting"]
 
 # Rows of the picture that shows how well the encoder completes images.
 _SHOWN = 4
@@ -63,25 +64,18 @@ def fit_encoder(
     Beside the files of every run there is, for ``method: mae``, ``reconstructions.png``: images,
     what the encoder saw of them, and what it made of that, renewed with every validation.
     """
-    assert not isinstance(settings.training, TrainingConfig)
     control = control or Control()
-    for name in (settings.base, settings.teacher):
-        if name is not None:
-            check_model(name, device, "float32")
-    images = _Images(settings.images)
-    sam = load(settings.base, device, "float32")
-    teacher = None if settings.teacher is None else load(settings.teacher, device, "float32")
+    fitting = open_fitting(settings, device)
+    sam, images = fitting.sam, fitting.images
     folder.begin(settings, model_hash(sam), resume)
     state = folder.load_state() if resume else None
     folder.forget_after(0 if state is None else state["step"])
     follow = _Follower(settings, folder, images, control)
     try:
-        _fit(settings.training, sam, teacher, images, follow, state)
+        fitting.make_steps(follow, state)
     except _Stopped:
         folder.draw_curves()
         return None
-    except ValueError as error:
-        raise InputError(str(error)) from error
     finally:
         folder.close()
     save_checkpoint(sam, folder.final)
@@ -89,19 +83,54 @@ def fit_encoder(
     return folder.final
 
 
-def _fit(
-    config: FitConfig,
-    sam: Sam,
-    teacher: Sam | None,
-    images: _Images,
-    follow: Callable[[FitStep], None],
-    state: dict[str, Any] | None,
-) -> None:
-    if isinstance(config, MaeConfig):
-        pretrain(sam, images, config, follow, state)
-    else:
-        assert teacher is not None  # checked by the settings
-        distill(sam, teacher, images, config, follow, state)
+@dataclass(frozen=True)
+class Fitting:
+    """What a run that needs no labels works with."""
+
+    config: FitConfig
+    images: _Images
+    sam: Sam
+    teacher: Sam | None
+
+    def make_steps(
+        self, follow: Callable[[FitStep], None], state: dict[str, Any] | None = None
+    ) -> None:
+        """Make all steps, or those that are left after a saved state.
+
+        Parameters
+        ----------
+        follow : callable
+            Called after every step; what it raises ends the run.
+        state : dict, optional
+            That of a `FitStep`.
+
+        Raises
+        ------
+        InputError
+            If an image cannot be used, or the loss is not a number any more.
+        """
+        try:
+            if isinstance(self.config, MaeConfig):
+                pretrain(self.sam, self.images, self.config, follow, state)
+            else:
+                assert self.teacher is not None  # checked by the settings
+                distill(self.sam, self.teacher, self.images, self.config, follow, state)
+        except InputError:
+            raise
+        except ValueError as error:
+            raise InputError(str(error)) from error
+
+
+def open_fitting(settings: RunSettings, device: str) -> Fitting:
+    """Load what a run that needs no labels works with; errors as of `run_training`."""
+    assert not isinstance(settings.training, TrainingConfig)
+    for name in (settings.base, settings.teacher):
+        if name is not None:
+            check_model(name, device, "float32")
+    images = _Images(settings.images)
+    sam = load(settings.base, device, "float32")
+    teacher = None if settings.teacher is None else load(settings.teacher, device, "float32")
+    return Fitting(settings.training, images, sam, teacher)
 
 
 class _Follower:

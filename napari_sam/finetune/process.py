@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam.errors import InputError
-from napari_sam.finetune.process_files import MODULE, ProcessFiles, Rows
+from napari_sam.finetune.estimate import Estimate, estimate
+from napari_sam.finetune.process_files import MODULE, ProcessFiles, Rows, last_line
 from napari_sam.finetune.run_folder import RunFolder
 from napari_sam.finetune.settings import RunSettings, read_settings, write_settings
 from napari_sam.finetune.stages import PRETRAINING
 
-__all__ = ["ENDED", "RunView", "TrainingProcess", "find_runs"]
+__all__ = ["ENDED", "Estimate", "RunView", "TrainingProcess", "estimate", "find_runs"]
 
 ENDED = ("stopped", "finished", "failed", "killed")
 """States in which no process works on a run any more."""
@@ -231,7 +232,7 @@ class TrainingProcess:
                 f"The training ended because the disk of {self.folder} is full: make room, then "
                 "resume it."
             )
-        words = self._files.last_words()
+        words = last_line(self._files.log)
         if words and self._files.read_state() is None:  # which is the first thing that it writes
             return f"The training could not begin ({words}): see {self._files.log}."
         return (

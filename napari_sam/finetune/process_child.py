@@ -46,7 +46,9 @@ def main(folder: Path, device: str) -> int:
     except Exception as error:
         if not isinstance(error, InputError):
             traceback.print_exc()
-        speaker.say("failed", problem=sentence(error, files))
+        own = f"{type(error).__name__}: {first_line(error)}"
+        unforeseen = f"The training ended with an error of its own ({own}): see {files.log}."
+        speaker.say("failed", problem=sentence(error, folder) or unforeseen)
         return 1
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -105,8 +107,8 @@ class _Speaker:
         return pause
 
 
-def sentence(error: Exception, files: ProcessFiles) -> str:
-    """Say in one sentence why a run ended."""
+def sentence(error: Exception, folder: Path) -> str | None:
+    """Say in one sentence why the run in a folder ended; None if that was not foreseen."""
     from src_model.errors import CheckpointError
 
     if isinstance(error, InputError | CheckpointError):
@@ -120,11 +122,10 @@ def sentence(error: Exception, files: ProcessFiles) -> str:
         )
     if isinstance(error, OSError):
         return (
-            f"A file of the run in {files.folder} cannot be read or written "
+            f"A file of the run in {folder} cannot be read or written "
             f"({error.strerror or words}): mend that, then go on with the run."
         )
-    kind = type(error).__name__
-    return f"The training ended with an error of its own ({kind}: {words}): see {files.log}."
+    return None
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MODULE", "ProcessFiles", "Rows"]
+__all__ = ["MODULE", "ProcessFiles", "Rows", "last_line"]
 
 MODULE = "napari_sam.finetune.process_child"
 """What the process runs."""
@@ -103,16 +103,6 @@ class ProcessFiles:
         """Return what the process last said; None if nothing, or it is being written just now."""
         return _read(self._state)
 
-    def last_words(self) -> str:
-        """Return the last line of the log; empty if there is none."""
-        try:
-            with self.log.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
-                lines = file.read().decode(errors="replace").strip().splitlines()
-        except OSError:
-            return ""
-        return lines[-1].strip() if lines else ""
-
     def _replace(self, path: Path, text: str) -> None:
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
@@ -163,6 +153,17 @@ class Rows:
     def of(self, kind: str) -> list[dict[str, Any]]:
         """Return those of one kind."""
         return [row for row in self.rows if row["kind"] == kind]
+
+
+def last_line(path: Path) -> str:
+    """Return the last line of a log; empty if there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip() if lines else ""
 
 
 def _read(path: Path) -> dict[str, Any] | None:
