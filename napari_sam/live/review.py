@@ -21,7 +21,7 @@ from napari_sam.session import Runs, Session
 
 from .object_rows import ObjectRows
 
-__all__ = ["REVIEW_FILE", "Review"]
+__all__ = ["REVIEW_FILE", "Review", "mask_fingerprint", "read_reviews"]
 
 REVIEW_FILE = "reviewed.jsonl"
 """In the folder of an image's results."""
@@ -46,7 +46,7 @@ class Review:
 
     def __init__(self, session: Session, path: str | os.PathLike[str]) -> None:
         self._session, self._path = session, Path(path)
-        self._looked_at = _read(self._path)
+        self._looked_at = read_reviews(self._path)
         self._unwritten: list[str] = []
         self._reviewed: set[int] = set()
         self.rows = ObjectRows.none()
@@ -123,7 +123,7 @@ class Review:
             If there is no such object, or the file cannot be written; then it counts until the
             session is closed, and is written with the next one.
         """
-        mark = _fingerprint(self._session.mask(object_id))
+        mark = mask_fingerprint(self._session.mask(object_id))
         self._looked_at[object_id] = mark
         self._reviewed.add(object_id)
         self._write({"id": object_id, "pixels": mark, "time": round(time.time(), 3)})
@@ -145,7 +145,7 @@ class Review:
         there = set(self.rows.ids.tolist())
         for number in there & self._looked_at.keys() & set(ids):
             try:
-                mark = _fingerprint(self._session.mask(number))
+                mark = mask_fingerprint(self._session.mask(number))
             except InputError:
                 continue  # it was deleted a moment ago, and the next event tells
             if mark == self._looked_at[number]:
@@ -166,12 +166,19 @@ class Review:
         self._unwritten.clear()
 
 
-def _fingerprint(runs: Runs) -> str:
+def mask_fingerprint(runs: Runs) -> str:
+    """Return what stands for an object's pixels in the file."""
     return hashlib.sha256(runs.edges.astype("<i8").tobytes()).hexdigest()[:16]
 
 
-def _read(path: Path) -> dict[int, str]:
-    """Return the fingerprints of what was looked at, by id."""
+def read_reviews(path: Path) -> dict[int, str]:
+    """Return the fingerprints of what was looked at, by id; none if there is no such file.
+
+    Raises
+    ------
+    InputError
+        If it is there and cannot be read.
+    """
     try:
         lines = path.read_text("utf-8", errors="replace").splitlines()
     except FileNotFoundError:
