@@ -68,7 +68,7 @@ def read_labels(labels: Any, shape: tuple[int, int]) -> list[tuple[int, Runs]]:
     order = np.lexsort((starts, values))
     values, starts, stops = values[order], starts[order], stops[order]
     names, firsts = np.unique(values, return_index=True)
-    ends = np.append(firsts[1:], len(values))
+    ends = np.append(firsts, len(values))[1:]
     return [
         (int(name), Runs.of_ends(starts[first:end], stops[first:end]))
         for name, first, end in zip(names, firsts, ends, strict=True)

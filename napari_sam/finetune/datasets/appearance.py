@@ -83,9 +83,11 @@ def look_of(image: np.ndarray) -> Look:
     >>> look_of(np.full((2, 2, 3), (30, 20, 10), np.uint8))
     Look(brightness=20.0, contrast=0.0, colour=20.0)
     """
-    grey = image.mean(2)
-    colour = (image.max(2).astype(np.int16) - image.min(2)).mean()
-    return Look(float(grey.mean()), float(grey.std()), float(colour))
+    red, green, blue = image.astype(np.int16).transpose(2, 0, 1)
+    grey = (red + green + blue) / 3
+    strongest = np.maximum(np.maximum(red, green), blue)
+    colour = strongest - np.minimum(np.minimum(red, green), blue)
+    return Look(float(grey.mean()), float(grey.std()), float(colour.mean()))
 
 
 def compare_looks(looks: Sequence[Look], base: str) -> list[str]:

@@ -17,6 +17,9 @@ TRAIN, VALIDATION, HOLD_OUT = range(3)
 WANTED = 16
 """Blocks with objects: a quarter of them are four to be held out."""
 
+_LARGE, _WANTED_LARGE = 2048, 64
+"""Where blocks are larger, so many: what is held out then comes from more of the scene."""
+
 _SIDES = (64, 128)
 """The smallest blocks, of pictures that are shorter than `_TINY`, and of others."""
 
@@ -31,8 +34,8 @@ _ROOM = 256
 _TRIED = 16
 """Places to either side of an even one where a block might begin instead."""
 
-_GAP = 16
-"""A block's side is so many times the gap between it and blocks of another part."""
+_GAP, _LEAST_GAP, _MOST_GAP = 16, 2, 64
+"""A block's side is so many times the gap between it and blocks of another part; in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,8 +129,14 @@ class Blocks:
     def _meets(self, boxes: np.ndarray, part: int, own: np.ndarray) -> np.ndarray:
         """Tell which boxes, with the gap where they keep it, meet blocks of a part."""
         gaps = np.where(own < part, self.gap, 0)
-        row0, row1 = (_place(self.rows, boxes[:, i] + s * gaps - e) for i, s, e in _ENDS[0])
-        col0, col1 = (_place(self.cols, boxes[:, i] + s * gaps - e) for i, s, e in _ENDS[1])
+        row0, row1 = (
+            _place(self.rows, boxes[:, 0] - gaps),
+            _place(self.rows, boxes[:, 2] - 1 + gaps),
+        )
+        col0, col1 = (
+            _place(self.cols, boxes[:, 1] - gaps),
+            _place(self.cols, boxes[:, 3] - 1 + gaps),
+        )
         sums = self._sums[part]
         inside = sums[row1 + 1, col1 + 1] - sums[row0, col1 + 1]
         return inside - sums[row1 + 1, col0] + sums[row0, col0] > 0
@@ -139,10 +148,6 @@ class Blocks:
             np.pad((self.parts == part).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
             for part in (TRAIN, VALIDATION, HOLD_OUT)
         ]
-
-
-_ENDS = (((0, -1, 0), (2, 1, 1)), ((1, -1, 0), (3, 1, 1)))
-"""Rows and columns of a box: which entry, which way the gap goes, what makes it inclusive."""
 
 
 def plan_blocks(shape: tuple[int, int], boxes: np.ndarray, align: int = 1) -> Blocks:
@@ -168,7 +173,7 @@ def plan_blocks(shape: tuple[int, int], boxes: np.ndarray, align: int = 1) -> Bl
     >>> corners = np.stack(np.meshgrid(range(0, 250, 20), range(0, 250, 20)), -1).reshape(-1, 2)
     >>> blocks = plan_blocks((256, 256), np.concatenate([corners, corners + 6], axis=1))
     >>> blocks.parts.shape, blocks.gap, blocks.block(0, 3)
-    ((4, 4), 4, Region(row0=0, col0=192, row1=64, col1=256))
+    ((4, 4), 4, Region(row0=0, col0=192, row1=70, col1=256))
     """
     low, high = _extent(shape, boxes, align)
     longest = np.sort((boxes[:, 2:] - boxes[:, :2]).max(1))
@@ -176,7 +181,7 @@ def plan_blocks(shape: tuple[int, int], boxes: np.ndarray, align: int = 1) -> Bl
     side = 1 << int(np.ceil(np.log2(max(high - low))))
     best, most = None, 0
     while best is None or (side >= smallest and max(high - low) <= side * _MOST):
-        gap = max(2, side // _GAP)
+        gap = min(_MOST_GAP, max(_LEAST_GAP, side // _GAP))
         rows, cols = (
             _edges(int(low[axis]), int(high[axis]), side, align, gap, boxes[:, axis::2])
             for axis in (0, 1)
@@ -185,7 +190,7 @@ def plan_blocks(shape: tuple[int, int], boxes: np.ndarray, align: int = 1) -> Bl
         count = int(np.count_nonzero(blocks.counts(boxes)))
         if best is None or count > most:
             best, most = blocks, count
-        if most >= WANTED:
+        if most >= (_WANTED_LARGE if side > _LARGE else WANTED):
             break
         side //= 2
     return best

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from .blocks import HOLD_OUT, TRAIN, Blocks
+from .crops import levels_of
 
 __all__ = ["choose_blocks", "choose_units"]
 
@@ -101,6 +102,7 @@ def choose_blocks(
     free = np.argwhere((counts > 0) & (blocks.parts == TRAIN))
     wanted = min(least, max(1, int(_MOST * len(free))))
     total = int(counts[tuple(free.T)].sum())
+    levels = levels_of(boxes)
     best, best_cost = blocks, np.inf
     for kind, order in _orders(free, seed):
         parts = blocks.parts.copy()
@@ -114,7 +116,8 @@ def choose_blocks(
         )
         if not inside or not left:
             continue
-        lost = 1 - np.count_nonzero(kept) / len(boxes)
+        # Large objects are few and the first to lie across borders: each level counts the same.
+        lost = 1 - float(np.mean([kept[levels == level].mean() for level in np.unique(levels)]))
         if kind == "spread" and lost <= _LITTLE:
             return tried
         cost = lost + abs(inside / max(1, total) - share)

@@ -65,8 +65,8 @@ class Plan:
 class _Ground:
     """All places that show the same pixels, as the planes of a stack do."""
 
+    where: str
     group: str
-    name: str
     shape: tuple[int, int]
     places: tuple[int, ...]
     boxes: np.ndarray
@@ -105,7 +105,7 @@ def plan_dataset(found: Sequence[Surveyed], held_out: float, seed: int) -> Plan:
     if len(groups) >= GROUPS:
         blocks = _by_units(grounds, [g.group for g in grounds], HOLD_OUT, held_out, seed, CROPS)
     elif len(grounds) >= GROUPS:
-        blocks = _by_units(grounds, [g.name for g in grounds], HOLD_OUT, held_out, seed, CROPS)
+        blocks = _by_units(grounds, [g.where for g in grounds], HOLD_OUT, held_out, seed, CROPS)
         notes.append(
             f"There {'is' if len(groups) == 1 else 'are'} only {len(groups)} "
             f"group{'s' * (len(groups) > 1)}, so that pictures of the same groups are held out: "
@@ -116,8 +116,8 @@ def plan_dataset(found: Sequence[Surveyed], held_out: float, seed: int) -> Plan:
     plan = _plan(found, grounds, blocks)
     if not plan.count(HOLD_OUT) or not plan.count(TRAIN):
         raise InputError(
-            f"All objects of {grounds[0].name} lie in one place, so that none can be held out to "
-            f"measure on: outline some elsewhere in it, or add another image."
+            f"All objects of {found[0].place.name} lie in one place, so that none can be held out "
+            f"to measure on: outline some elsewhere in it, or add another image."
         )
     tried = _plan(found, grounds, _with_validation(grounds, blocks, seed))
     if tried.count(VALIDATION) and tried.count(TRAIN) >= _LEFT:
@@ -145,8 +145,8 @@ def _grounds(found: Sequence[Surveyed]) -> list[_Ground]:
         boxes = np.concatenate([found[index].boxes for index in indices])
         grounds.append(
             _Ground(
-                first.group,
                 where,
+                first.group,
                 first.shape,
                 tuple(indices),
                 boxes,
@@ -200,7 +200,7 @@ def _with_validation(
     """Keep some of what is to be trained on for choosing weights."""
     left = [index for index, one in enumerate(blocks) if (one.parts == TRAIN).all()]
     share, least = _VALIDATION_SHARE, _VALIDATION_CROPS
-    for names in ([g.group for g in grounds], [g.name for g in grounds]):
+    for names in ([g.group for g in grounds], [g.where for g in grounds]):
         if len({names[index] for index in left}) >= GROUPS:
             chosen = _by_units(grounds, names, VALIDATION, share, seed, least, left.__contains__)
             return [chosen[i] if i in left else blocks[i] for i in range(len(blocks))]

@@ -38,6 +38,9 @@ __all__ = ["BuildStopped", "build_dataset"]
 _MARK = "unfinished"
 """Lies in the folder while it is written; what is beside it then is taken for a leftover."""
 
+_LONGEST = 60
+"""Characters of an image's name in the names of its crops."""
+
 
 class BuildStopped(Exception):
     """Somebody stopped it; nothing of it is left."""
@@ -248,7 +251,7 @@ class _Writer:
 
     def _name(self, place: Place, planned: Planned) -> str:
         """Name a crop by its image, its plane, and where it lies."""
-        stem = re.sub(r"[^\w.-]+", "_", Path(place.name).stem).strip("._") or "image"
+        stem = re.sub(r"[^\w-]+", "_", Path(place.name).stem).strip("_")[:_LONGEST] or "image"
         words = [stem]
         if place.plane is not None:
             words += [f"t{place.plane[0]}", f"z{place.plane[1]}"]
