@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_sam.commands.running import progress_bar, stopping
+from napari_sam.commands.running import progress_bar, stopping, tell_whose_embeddings
 from napari_sam.errors import InputError
 from napari_sam.loading import check_model
 from napari_sam.tiles.geometry import TileGeometry, TileId
@@ -95,6 +95,7 @@ def run(
         geometry = store.geometry
         asked = geometry if halo is None else _cut(scene, geometry.tile, halo)
         store.check(scene=SceneInfo.of(scene), model=ModelInfo.of(sam), geometry=asked)
+        tell_whose_embeddings(store, sam, model_name)
         if dtype not in (None, store.layout.dtype):
             raise InputError(
                 f"{where} holds {store.layout.dtype}, not {dtype}: leave out --dtype, or encode "

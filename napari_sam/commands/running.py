@@ -16,7 +16,8 @@ from tqdm import tqdm
 from napari_sam.segment.objects import SegmentedObject
 
 if TYPE_CHECKING:
-    from napari_sam.tiles.store import SceneInfo
+    from napari_sam.tiles.store import EmbeddingStore, SceneInfo
+    from src_model import Sam
 
 ROWS_SHOWN = 10
 
@@ -136,6 +137,26 @@ def count(objects: Sequence[SegmentedObject]) -> str:
     if len(objects) == 1:
         return "1 object"
     return f"{len(objects) or 'no'} object{'s' if objects else ''}"
+
+
+def tell_whose_embeddings(store: EmbeddingStore, sam: Sam, model_name: str) -> None:
+    """Write to stderr that the embeddings in a store are those of another model, if they are.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Of the embeddings.
+    sam : Sam
+        What answers.
+    model_name : str
+        By which that was asked for.
+    """
+    from napari_sam.own_models import whose_embeddings
+    from napari_sam.tiles.subjects import ModelInfo
+
+    told = whose_embeddings(store.model, ModelInfo.of(sam), model_name)
+    if told:
+        print(told, file=sys.stderr)
 
 
 def plane_said(scene: SceneInfo) -> str:

@@ -13,7 +13,14 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from napari_sam.commands.encode import size_said
-from napari_sam.commands.running import count, describe, plane_said, progress_bar, stopping
+from napari_sam.commands.running import (
+    count,
+    describe,
+    plane_said,
+    progress_bar,
+    stopping,
+    tell_whose_embeddings,
+)
 from napari_sam.errors import InputError
 from napari_sam.files.outputs import check_output_folder
 from napari_sam.files.zarr_images import is_zarr
@@ -199,6 +206,8 @@ def prepare(
     sam = load_like(store, model_name, "auto", "auto")
     if store is None:
         store = _made(where, scene, sam)
+    else:
+        tell_whose_embeddings(store, sam, model_name)
     return Prepared(scene, sam, store, where)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam.commands.encode import encode_shown, refuse_failures, size_said
-from napari_sam.commands.running import plane_said, progress_bar
+from napari_sam.commands.running import plane_said, progress_bar, tell_whose_embeddings
 from napari_sam.errors import InputError
 from napari_sam.loading import check_model
 
@@ -31,6 +31,7 @@ def info(where: str) -> None:
     InputError
         If there is no store, or it cannot be read.
     """
+    from napari_sam.own_models import name_of, served_too
     from napari_sam.scene import Normalisation
     from napari_sam.tiles.kept_levels import kept_sizes
     from napari_sam.tiles.store import EmbeddingStore
@@ -43,9 +44,12 @@ def info(where: str) -> None:
     stretch = Normalisation.from_dict(scene.normalisation).describe()
     print(f"        channels {', '.join(scene.channels)}; {stretch}")
     print(
-        f"model   {model.variant.get('name')}, hash {model.hash[:8]}; embeddings "
+        f"model   {name_of(model)}, hash {model.hash[:8]}; embeddings "
         f"{by(map(str, model.embedding_shape))}, {store.layout.dtype}; encoded in {model.precision}"
     )
+    if model.encoder_hash:
+        others = "".join(f", {name}" for name in served_too(model))
+        print(f"        encoder hash {model.encoder_hash[:8]}: for {name_of(model)}{others}")
     print(f"tiles   {geometry.tile} pixels with a halo of {geometry.halo}")
     print()
     print("level     tiles      done     empty    failed   missing")
@@ -103,6 +107,7 @@ def verify(
         scene = open_like(store, repair)
         sam = load_like(store, model_name, device, precision)
         store.check(scene=SceneInfo.of(scene), model=ModelInfo.of(sam))
+        tell_whose_embeddings(store, sam, model_name)
     with progress_bar("tiles read") as show:
         damaged = store.verify(show)
     print(_verdict(store, damaged))

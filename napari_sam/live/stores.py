@@ -89,12 +89,12 @@ def find_store(
     for store in _stores_in(folder):
         if store.model.encodes_like(model) and not _misfit(store, scene, model):
             shared = whose_embeddings(store.model, model, model_name)
-            return store, path, [*notes, *filter(None, [shared]), _used(store)]
+            return store, path, [*notes, _used(store), *filter(None, [shared])]
     for store in stores_beside(picture):
         why = _misfit(store, scene, model)
         if not why:
             shared = whose_embeddings(store.model, model, model_name)
-            return store, path, [*notes, *filter(None, [shared]), _used(store)]
+            return store, path, [*notes, _used(store), *filter(None, [shared])]
         if not scene_differences(store.scene, scene):
             notes.append(
                 f"{store.place.name} was encoded with {name_of(store.model)}: choose that model "

@@ -10,7 +10,7 @@ A folder appears under its name only when it is whole.
 """
 
 from .card import ModelCard
-from .exporting import export
+from .exporting import export, export_adapter
 from .registry import OwnModel, check_name, find_own_model, own_models, register, remove
 from .words import name_of, served_too, whose_embeddings
 
@@ -19,6 +19,7 @@ __all__ = [
     "OwnModel",
     "check_name",
     "export",
+    "export_adapter",
     "find_own_model",
     "name_of",
     "own_models",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -75,8 +76,13 @@ class ModelCard:
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is saved."""
-        return asdict(self)
+        """Return what is saved: plain JSON, whatever numbers and paths were given."""
+        figures = {
+            name: {figure: float(value) for figure, value in given.items()}
+            for name, given in (("before", self.before), ("after", self.after))
+        }
+        saved: dict[str, Any] = json.loads(json.dumps({**asdict(self), **figures}, default=str))
+        return saved
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> ModelCard:
@@ -106,7 +112,7 @@ class ModelCard:
             lines += ["| figure | before | after |", "|---|---:|---:|"]
             for figure in dict.fromkeys([*self.before, *self.after]):
                 both = _number(self.before.get(figure)), _number(self.after.get(figure))
-                lines.append(f"| {figure} | {both[0]} | {both[1]} |")
+                lines.append(f"| {_cell(figure)} | {both[0]} | {both[1]} |")
             lines.append("")
         for title, about in (("Data", self.data), ("Hold-out", self.hold_out)):
             if about:

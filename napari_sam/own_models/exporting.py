@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from napari_sam.errors import InputError
 if TYPE_CHECKING:
     from src_model import Sam, Variant
 
-__all__ = ["export"]
+__all__ = ["export", "export_adapter"]
 
 _OTHER_TOOLS = {
     "vit_b": "segment-anything and the tools that load its vit_b",
@@ -54,6 +55,41 @@ def export(name: str, path: Path) -> str:
     except CheckpointError as error:
         raise InputError(str(error)) from error
     return f"{path} holds {name} as plain weights: {_who_reads(sam, path)}."
+
+
+def export_adapter(name: str, path: Path) -> str:
+    """Copy the small file of a registered model, to be mailed.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    path : Path
+        Ends in ``.safetensors``.
+
+    Returns
+    -------
+    str
+        A sentence that says what was written, and what it needs.
+
+    Raises
+    ------
+    InputError
+        If there is no such model or it has none, or the file cannot be written.
+    """
+    from .registry import find_own_model
+
+    path = Path(path).expanduser()
+    own = find_own_model(name)
+    if own is None or own.adapter is None:
+        raise InputError(f"{name} has no small file: export it as plain weights.")
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path} does not end in .safetensors: choose a name that does.")
+    try:
+        shutil.copyfile(own.adapter, path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    return f"{path} holds what {name} adds to {own.card.base}: use it with --model {path.name}."
 
 
 def _who_reads(sam: Sam, path: Path) -> str:

@@ -7,36 +7,46 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QFileSystemWatcher, Qt
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
     QHeaderView,
     QLabel,
     QLineEdit,
+    QMessageBox,
     QProgressBar,
     QTableWidget,
     QTableWidgetItem,
     QWidget,
 )
 
+from napari_sam import own_models
 from napari_sam.commands.models import ModelRow, model_rows, readable_size
 from napari_sam.errors import InputError
 from napari_sam.loading import check_model
+from napari_sam.user_folder import user_folder
 from src_model.checkpoints import CheckpointError, download
 
 from .attached import attach
 from .controls import Message, button, in_a_row, labelled, scrolling
+from .encode_again import EncodeAgain
 from .jobs import Job, run_job
+from .model_card import about_model
 
 if TYPE_CHECKING:
     import napari
 
     from napari_sam.live.workplace import Workplace
+    from napari_sam.tiles.store import EmbeddingStore
 
 __all__ = ["ModelsWidget"]
 
 _COLUMNS = ("Model", "Size", "On disk")
+
+_PLAIN, _SAFE = "Weights for other tools (*.pth)", "The same, as safetensors (*.safetensors)"
+_SMALL = "Small file to mail, for napari-sam (*.safetensors)"
 
 
 class _Stopped(Exception):
@@ -57,7 +67,7 @@ class ModelsWidget(QWidget):
         self.attachment = attach(viewer)
         self._rows: list[ModelRow] = []
         self._download: Job | None = None
-        self._former: str | None = None  # what answered before a change
+        self._former: tuple[str, EmbeddingStore] | None = None  # what answered before a change
         self.now = QLabel()
         self.now.setWordWrap(True)
         self.table = QTableWidget(0, len(_COLUMNS))
@@ -68,6 +78,9 @@ class ModelsWidget(QWidget):
         self.fetch = button("Download", "Fetch its file, to use it later", self._fetch)
         self.stop = button("Stop", "Stop the download; the next one goes on from there")
         self.bar = QProgressBar()
+        self.export = button("Export ...", "Write it to a file, for others", self._export)
+        self.remove = button("Remove ...", "Remove your model for good", self._remove)
+        self.encode_again = EncodeAgain(self.attachment)
         self.path = QLineEdit()
         self.path.setPlaceholderText("checkpoint or LoRA adapter")
         self.path.setToolTip(
@@ -84,7 +97,9 @@ class ModelsWidget(QWidget):
             self.table,
             self.details,
             in_a_row(self.use, self.fetch, self.stop),
+            in_a_row(self.export, self.remove),
             self.bar,
+            self.encode_again,
             labelled(("A file", in_a_row(self.path, self.choose))),
             self.use_file,
             self.message,
@@ -96,6 +111,8 @@ class ModelsWidget(QWidget):
         self.stop.clicked.connect(self._stop)
         self.attachment.workplace_changed.connect(self._changed)
         self.attachment.said.connect(self._said)
+        self._watcher = QFileSystemWatcher(self)  # whoever registers a model
+        self._watcher.directoryChanged.connect(lambda _: self.refresh())
         self.refresh()
 
     @property
@@ -106,8 +123,11 @@ class ModelsWidget(QWidget):
 
     def refresh(self) -> None:
         """List what there is now."""
-        row = max(0, self.table.currentRow())
+        chosen = self.chosen
+        self._watch()
         self._rows = model_rows()
+        names = [model.name for model in self._rows]
+        row = names.index(chosen.name) if chosen is not None and chosen.name in names else 0
         self.table.setRowCount(len(self._rows))
         in_use = self._in_use()
         for number, model in enumerate(self._rows):
@@ -133,6 +153,22 @@ class ModelsWidget(QWidget):
             else f"In use: <b>{Path(in_use).name}</b>"
         )
         self._show_controls()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """List what came meanwhile."""
+        super().showEvent(event)
+        self.refresh()
+
+    def _watch(self) -> None:
+        """Be told when models of one's own come or go; the folder may not be there yet."""
+        folder = user_folder()
+        places = (str(folder / "models"), str(folder), str(folder.parent))
+        there = next((place for place in places if Path(place).is_dir()), None)
+        watched = self._watcher.directories()
+        if there is not None and there not in watched:
+            if watched:
+                self._watcher.removePaths(watched)
+            self._watcher.addPath(there)
 
     def _make_table(self) -> None:
         table = self.table
@@ -175,7 +211,9 @@ class ModelsWidget(QWidget):
 
     def _let_answer(self, name: str) -> None:
         """Use a model for the image that is open, or for the one that is selected."""
-        self._former = self._in_use()
+        workplace = self.attachment.workplace
+        self._former = None if workplace is None else (workplace.model_name, workplace.store)
+        self.encode_again.hide()
         try:
             check_model(name, "auto", "auto")
             job = self.attachment.use(self.attachment.image_layer, model=name)
@@ -186,6 +224,46 @@ class ModelsWidget(QWidget):
         job.finished.connect(self._show_controls)
         job.failed.connect(self._show_controls)
         self._show_controls()
+
+    def _export(self) -> None:
+        model = self.chosen
+        if model is None or model.own is None:
+            return
+        name = model.own.name
+        kinds = [_PLAIN, _SAFE, *([_SMALL] if model.own.adapter is not None else [])]
+        path, kind = QFileDialog.getSaveFileName(
+            self, f"Export {name}", str(Path.home() / f"{name}.pth"), ";;".join(kinds)
+        )
+        if not path:
+            return
+        ending = ".pth" if kind == _PLAIN else ".safetensors"
+        if not path.endswith(ending if kind != _PLAIN else (".pth", ".pt", ".safetensors")):
+            path = path.removesuffix(".pth") + ending
+        target = Path(path)
+        write = own_models.export_adapter if kind == _SMALL else own_models.export
+        job = run_job(self, lambda *_: write(name, target), f"exporting {name}")
+        job.finished.connect(self.attachment.say)
+        job.failed.connect(lambda sentence: self.attachment.say(sentence, "error"))
+
+    def _remove(self) -> None:
+        model = self.chosen
+        if model is None or model.own is None:
+            return
+        name = model.own.name
+        answer = QMessageBox.question(
+            self,
+            "Remove a model",
+            f"Remove {name}, with its card and report? Objects that it found stay.",
+        )
+        if answer != QMessageBox.StandardButton.Yes:
+            return
+        try:
+            own_models.remove(name)
+        except InputError as error:
+            self.attachment.say(str(error), "warning")
+        else:
+            self.attachment.say(f"{name} is removed.")
+        self.refresh()
 
     def _begin_download(self, model: ModelRow, then: Callable[[], None] | None) -> None:
         def work(report: Callable[[object], None], should_stop: Callable[[], bool]) -> str:
@@ -241,14 +319,27 @@ class ModelsWidget(QWidget):
         """Tell what a change of model meant for objects and embeddings."""
         former, self._former = self._former, None
         self.refresh()
-        if workplace is None or former in (None, workplace.model_name):
+        if workplace is None or former is None or former[0] == workplace.model_name:
+            self.encode_again.hide()
             return
+        now, before = Path(workplace.model_name).name, Path(former[0]).name
         count = len(workplace.session.ids)
         objects = f"{count} object{'' if count == 1 else 's'}"
+        if workplace.store.place.name == former[1].place.name:
+            self.attachment.say(
+                f"{now} answers now, with the embeddings that are there, because it has the image "
+                f"encoder of {before}; it keeps {objects} too."
+            )
+            return
         self.attachment.say(
-            f"{Path(workplace.model_name).name} answers now, with embeddings of its own; those of "
-            f"{Path(former or '').name} are kept, and {objects} too."
+            f"{now} answers now, with embeddings of its own; those of {before} are kept, and "
+            f"{objects} too."
         )
+        if former[1].progress().done and workplace.store.progress().missing:
+            self.encode_again.ask(
+                f"The image encoder of {now} is another one than that of {before}, so that the "
+                f"image has to be encoded again."
+            )
 
     def _said(self, level: str, sentence: str) -> None:
         self.message.tell(level, sentence)
@@ -259,7 +350,13 @@ class ModelsWidget(QWidget):
 
     def _show_controls(self, *_: object) -> None:
         model, busy = self.chosen, self._download is not None
-        self.details.setText("" if model is None else _about(model))
+        workplace = self.attachment.workplace
+        store = None if workplace is None else workplace.store
+        self.details.setText("" if model is None else about_model(model, store))
+        own = model is not None and model.own is not None
+        self.export.setVisible(own)
+        self.remove.setVisible(own)
+        self.remove.setEnabled(model is not None and model.name != self._in_use())
         loading = self.attachment.busy
         here = model is not None and model.here
         free = model is not None and not busy and not loading
@@ -270,12 +367,3 @@ class ModelsWidget(QWidget):
         self.stop.setEnabled(busy)
         self.bar.setVisible(busy)
         self.use_file.setEnabled(bool(self.path.text().strip()) and not busy and not loading)
-
-
-def _about(model: ModelRow) -> str:
-    """Say what a model is, with a link to a licence that has no name."""
-    licence = model.licence
-    if licence.startswith("see https://"):
-        address = licence.removeprefix("see ")
-        licence = f'<a href="{address}">see its page</a>'
-    return f"{model.name}: {model.description}. Licence: {licence}."
