@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_sam.finetune.changes import LEAST_PICTURES
 from napari_sam.finetune.drawing import (
     CLICK_COLOURS,
     PREDICTION_COLOUR,
@@ -269,8 +270,9 @@ def _basis(group: Group) -> str:
     if group.pictures == 1:
         return f"{words} One picture says nothing of others: there are no intervals."
     return (
-        f"{words} In brackets 95 % intervals over pictures; that of a difference is paired. Disc "
-        "and box are what the best disc around the click and the filled box reach without a model."
+        f"{words} In brackets 95 % intervals over pictures; that of a difference is paired, and on "
+        f"fewer than {LEAST_PICTURES} pictures it is not called better or worse. Disc and box are "
+        "what the best disc around the click and the filled box reach without a model."
     )
 
 

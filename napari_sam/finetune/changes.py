@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from src_model.training.evaluation.prompted import PromptScores
 
 __all__ = [
+    "LEAST_PICTURES",
     "Change",
     "Group",
     "Marker",
@@ -33,6 +34,10 @@ Marker = Literal["better", "worse", "same"]
 """What the interval of a difference says; "same" where it says nothing."""
 
 _Kind = Literal["all", "class", "size"]
+
+LEAST_PICTURES = 4
+"""The interval of a difference on fewer pictures says nothing: it lies between their extremes, which
+by chance alone often are on the same side of 0."""
 
 SIZES = ("small", "medium", "large")
 """The thirds of the objects by area."""
@@ -50,6 +55,8 @@ class Change:
         Of the base model and the new one, with intervals as `napari-sam evaluate` gives them.
     difference : Estimate
         After minus before, with a paired interval.
+    pictures : int
+        On how many it rests.
     less_is_better : bool
         As for the number of clicks needed.
     """
@@ -57,11 +64,17 @@ class Change:
     before: Estimate
     after: Estimate
     difference: Estimate
+    pictures: int
     less_is_better: bool = False
 
     @property
     def marker(self) -> Marker:
-        """Whether the whole interval of the difference lies on one side of 0."""
+        """Whether the whole interval of the difference lies on one side of 0.
+
+        It is "same" on fewer than `LEAST_PICTURES` pictures.
+        """
+        if self.pictures < LEAST_PICTURES:
+            return "same"
         low, high = self.difference.low, self.difference.high
         if self.less_is_better:
             low, high = -high, -low
@@ -171,14 +184,17 @@ def change_between(
 
     Examples
     --------
-    >>> change = change_between(("1 click", "best predicted"), [2, 3], [4, 6], [5, 6])
-    >>> round(change.before.value, 2), round(change.after.value, 2), change.marker
-    (0.45, 0.91, 'better')
+    >>> change = change_between(
+    ...     ("1 click", "best predicted"), [2, 3, 1, 2], [4, 6, 3, 4], [5, 6, 4, 5]
+    ... )
+    >>> change.before.value, change.after.value, change.marker
+    (0.4, 0.85, 'better')
     """
     return Change(
         bootstrap_ratio(before, counts),
         bootstrap_ratio(after, counts),
         bootstrap_difference(before, after, counts),
+        len(counts),
         key in _LESS_IS_BETTER,
     )
 

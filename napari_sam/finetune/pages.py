@@ -91,7 +91,8 @@ def set_estimate(estimate: Estimate, digits: int = 3, sign: bool = False) -> str
     """
     plus = "+" if sign else ""
     value, low, high = (
-        f"{each:{plus}.{digits}f}" for each in (estimate.value, estimate.low, estimate.high)
+        f"{round(each, digits) + 0.0:{plus}.{digits}f}"  # no "-0.000"
+        for each in (estimate.value, estimate.low, estimate.high)
     )
     return value if math.isnan(estimate.low) else f"{value} [{low}, {high}]"
 
@@ -226,8 +227,9 @@ _PAGE = """<!DOCTYPE html>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto;
   padding: 0 1rem; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; display: block;
-  overflow-x: auto; }}
-th, td {{ padding: 0.2rem 0.8rem; text-align: right; border-bottom: 1px solid #8884; }}
+  overflow-x: auto; font-size: 0.9rem; }}
+th, td {{ padding: 0.2rem 0.7rem; text-align: right; border-bottom: 1px solid #8884;
+  white-space: nowrap; }}
 th:first-child {{ text-align: left; }}
 dl {{ display: grid; grid-template-columns: max-content auto; gap: 0 1rem; }}
 dd {{ margin: 0; overflow-wrap: anywhere; }}
@@ -242,8 +244,8 @@ img {{ max-width: 100%; }}
   background: #8881; }}
 .verdict.better {{ border-color: var(--good); }}
 .verdict.worse {{ border-color: var(--bad); }}
-tr.better td.change, .better > .change {{ color: var(--good); font-weight: 600; }}
-tr.worse td.change, .worse > .change {{ color: var(--bad); font-weight: 600; }}
+tr.better td:nth-child(n+4):nth-child(-n+5) {{ color: var(--good); }}
+tr.worse td:nth-child(n+4):nth-child(-n+5) {{ color: var(--bad); }}
 </style>
 </head>
 <body>

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from napari_sam.finetune.changes import LEAST_PICTURES
+
 if TYPE_CHECKING:
-    from napari_sam.finetune.changes import Change, Group
+    from napari_sam.finetune.changes import Change, Group, Marker
     from src_model.training.evaluation import ScoreKey
 
-__all__ = ["HEADLINE", "LEAST_PICTURES", "NOT_WORSE", "Verdict", "forgetting_sentence", "judge"]
+__all__ = ["HEADLINE", "NOT_WORSE", "Verdict", "forgetting_sentence", "judge"]
 
 HEADLINE: ScoreKey = ("1 click", "best predicted")
 """What decides: the mean IoU of the mask shown after one click."""
@@ -22,9 +24,6 @@ NOT_WORSE: dict[ScoreKey, str] = {
     ("AP@50", "model"): "finding everything without a prompt (AP@50)",
 }
 """What must not have got worse for a model to be better, and what it is called."""
-
-LEAST_PICTURES = 4
-"""Fewer pictures never show that a model is better."""
 
 _WORDS = ("no", "one", "two", "three")
 
@@ -66,13 +65,9 @@ def judge(group: Group) -> Verdict:
         All objects.
     """
     headline = group.changes[HEADLINE]
-    worse = [
-        f"{name} loses {_amount(group.changes[key])}"
-        for key, name in NOT_WORSE.items()
-        if key in group.changes and group.changes[key].marker == "worse"
-    ]
+    better, worse = _others(group, "better"), _others(group, "worse")
     told = f"the mask after one click {_moves(headline)}"
-    basis = f"on {group.objects} object{_s(group.objects)} of {group.pictures} pictures"
+    basis = f"measured on {group.objects} object{_s(group.objects)} of {group.pictures} pictures"
     if all(_is_nothing(change) for change in group.changes.values()):
         return Verdict(False, "same", "No better: both models answer alike, to the last figure.")
     if group.pictures < LEAST_PICTURES:
@@ -83,19 +78,20 @@ def judge(group: Group) -> Verdict:
             f"No better as far as can be told: {told}, but {few} cannot show that this is no "
             f"chance; outline objects in {LEAST_PICTURES} or more that are not trained on.",
         )
-    if headline.marker == "worse":
-        return Verdict(False, "worse", f"No better, but worse: {told} {basis}.")
-    if headline.marker == "better" and worse:
-        return Verdict(False, "mixed", f"No better: {told}, but {_listed(worse)}, {basis}.")
-    if headline.marker == "better":
-        return Verdict(True, "better", f"Better: {told} {basis}, and {_kept(group.changes)}.")
-    if worse:
-        return Verdict(
-            False,
-            "worse",
-            f"No better: {told}, which may be chance, and {_listed(worse)}, {basis}.",
-        )
-    return Verdict(False, "unclear", f"No better: {told} {basis}, which may be chance.")
+    if headline.marker == "better" and not worse:
+        return Verdict(True, "better", f"Better: {told}, and {_kept(group.changes)}; {basis}.")
+    if headline.marker == "same":
+        told += ", which may be chance"
+    against = worse if headline.marker == "better" else better  # what speaks for the opposite
+    more = f", but {_listed(against)}" if against else ""
+    if headline.marker == "same" and worse:
+        more += f", and {_listed(worse)}"
+    if worse or headline.marker == "worse":
+        mixed = bool(better) or headline.marker == "better"
+        opening = "No better" if mixed or headline.marker == "same" else "No better, but worse"
+        reason: Literal["mixed", "worse"] = "mixed" if mixed else "worse"
+        return Verdict(False, reason, f"{opening}: {told}{more}; {basis}.")
+    return Verdict(False, "unclear", f"No better: {told}{more}; {basis}.")
 
 
 def forgetting_sentence(group: Group) -> str:
@@ -109,16 +105,22 @@ def forgetting_sentence(group: Group) -> str:
     headline = group.changes[HEADLINE]
     basis = f"On the {group.pictures} default validation pictures"
     told = f"the mask after one click {_moves(headline)}"
-    lost = [
-        f"{name} loses {_amount(group.changes[key])}"
-        for key, name in NOT_WORSE.items()
-        if key in group.changes and group.changes[key].marker == "worse"
-    ]
+    lost = _others(group, "worse")
     if all(_is_nothing(change) for change in group.changes.values()):
         return f"{basis} nothing is forgotten: both models answer alike, to the last figure."
     if headline.marker == "worse" or lost:
         return f"{basis} something is forgotten: {_listed([told, *lost])}."
     return f"{basis} no forgetting is seen: {told}."
+
+
+def _others(group: Group, marker: Marker) -> list[str]:
+    """Say what of `NOT_WORSE` has become better, or worse, by how much."""
+    verb = "gains" if marker == "better" else "loses"
+    return [
+        f"{name} {verb} {_amount(group.changes[key])}"
+        for key, name in NOT_WORSE.items()
+        if key in group.changes and group.changes[key].marker == marker
+    ]
 
 
 def _moves(change: Change) -> str:

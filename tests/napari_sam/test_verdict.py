@@ -57,7 +57,7 @@ def test_better() -> None:
     verdict = judge(overall(8, {HEADLINE: 0.12}))
     assert (verdict.better, verdict.reason, verdict.words) == (True, "better", "better")
     assert verdict.sentence.startswith("Better: the mask after one click gains 0.1")
-    assert "on 48 objects of 8 pictures" in verdict.sentence
+    assert "measured on 48 objects of 8 pictures" in verdict.sentence
     assert "(AP@50)" in verdict.sentence
     assert verdict.sentence.count(".") == verdict.sentence.count("0.") + 1  # one sentence
     assert "AP@50" not in judge(overall(8, {HEADLINE: 0.12}, automatic=False)).sentence
@@ -76,17 +76,24 @@ def test_worse_and_unclear() -> None:
     verdict = judge(overall(8, {HEADLINE: -0.12}))
     assert (verdict.better, verdict.reason) == (False, "worse")
     assert verdict.sentence.startswith("No better, but worse: the mask after one click loses 0.1")
+    verdict = judge(overall(8, {HEADLINE: -0.12, BOX: 0.1}))
+    assert (verdict.better, verdict.reason) == (False, "mixed")
+    assert "but the mask from a box gains 0." in verdict.sentence
     verdict = judge(overall(8, {HEADLINE: 0.005}, spread=0.1))
     assert (verdict.better, verdict.reason) == (False, "unclear")
     assert "may be chance" in verdict.sentence
     verdict = judge(overall(8, {HEADLINE: 0.001, BOX: -0.3}, spread=0.05))
     assert (verdict.better, verdict.reason) == (False, "worse")
     assert "the mask from a box loses" in verdict.sentence
+    verdict = judge(overall(8, {HEADLINE: 0.001, BOX: -0.3, FIVE: 0.3}, spread=0.05))
+    assert (verdict.better, verdict.reason) == (False, "mixed")
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_few_pictures_never_show_an_improvement(count: int) -> None:
-    verdict = judge(overall(count, {HEADLINE: 0.3}, spread=0.0))
+    group = overall(count, {HEADLINE: 0.3}, spread=0.0)
+    assert {change.marker for change in group.changes.values()} == {"same"}
+    verdict = judge(group)
     assert (verdict.better, verdict.reason) == (False, "too few pictures")
     assert ("one picture ", "two pictures ", "three pictures ")[count - 1] in verdict.sentence
     assert "nan" not in verdict.sentence
