@@ -9,6 +9,7 @@ Pixels of different parts never overlap, at any level, and there is a gap betwee
 docs/finetuning_data.md.
 """
 
+from .fixed import copy_hold_out, held_out_regions
 from .health import Health, Suspicion, check_health
 from .reading import PARTS, Crop, Dataset
 from .sources import Source, from_labels, from_pictures, from_session
@@ -24,7 +25,9 @@ __all__ = [
     "Suspicion",
     "build_dataset",
     "check_health",
+    "copy_hold_out",
     "from_labels",
     "from_pictures",
     "from_session",
+    "held_out_regions",
 ]

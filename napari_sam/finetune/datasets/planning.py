@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from napari_sam.errors import InputError
 
 from .blocks import HOLD_OUT, TRAIN, VALIDATION, Blocks, one_block, plan_blocks
 from .crops import LARGEST, Planned, levels_of, plan_crops, whole_picture
+from .fixed import still_held_out
 from .parting import CROPS, choose_blocks, choose_units
 from .places import Place
 
@@ -51,10 +52,13 @@ class Plan:
         Each with the place it is from.
     notes : list of str
         What a person should know.
+    blocks : list of Blocks
+        What belongs to which part, of each place.
     """
 
     crops: list[tuple[int, Planned]]
     notes: list[str]
+    blocks: list[Blocks]
 
     def count(self, part: int) -> int:
         """Count the crops of a part."""
@@ -82,7 +86,12 @@ class _Ground:
         return one_block(self.shape, self.boxes, part, self.align)
 
 
-def plan_dataset(found: Sequence[Surveyed], held_out: float, seed: int) -> Plan:
+def plan_dataset(
+    found: Sequence[Surveyed],
+    held_out: float,
+    seed: int,
+    fixed: Mapping[str, Blocks] | None = None,
+) -> Plan:
     """Choose what is held out, what weights are chosen by, and the crops of all.
 
     Parameters
@@ -93,13 +102,18 @@ def plan_dataset(found: Sequence[Surveyed], held_out: float, seed: int) -> Plan:
         Share of the objects, between 0 and 1.
     seed : int
         Of the choice.
+    fixed : mapping of str to Blocks, optional
+        What was held out before, by the names of places; then nothing else is, and of that no
+        crops are planned.
 
     Raises
     ------
     InputError
-        If there is nothing to hold out.
+        If there is nothing to hold out, or nothing else.
     """
     grounds = _grounds(found)
+    if fixed is not None:
+        return _plan_beside(found, grounds, fixed, seed)
     groups = list(dict.fromkeys(ground.group for ground in grounds))
     notes: list[str] = []
     if len(groups) >= GROUPS:
@@ -119,20 +133,61 @@ def plan_dataset(found: Sequence[Surveyed], held_out: float, seed: int) -> Plan:
             f"All objects of {found[0].place.name} lie in one place, so that none can be held out "
             f"to measure on: outline some elsewhere in it, or add another image."
         )
-    tried = _plan(found, grounds, _with_validation(grounds, blocks, seed))
-    if tried.count(VALIDATION) and tried.count(TRAIN) >= _LEFT:
-        plan = tried
-    else:
-        notes.append(
-            "There is too little to keep some away for choosing the best weights: those at the "
-            "end of training are taken."
-        )
+    plan = _choosing_weights(found, grounds, blocks, seed, plan)
     if (count := plan.count(HOLD_OUT)) < CROPS:
         notes.append(
             f"Only {count} crop{'s are' if count > 1 else ' is'} held out, which cannot show that "
             f"a model is better: outline objects in more places, or add images."
         )
-    return Plan(plan.crops, [*plan.notes, *notes])
+    return Plan(plan.crops, [*plan.notes, *notes], plan.blocks)
+
+
+def _plan_beside(
+    found: Sequence[Surveyed],
+    grounds: Sequence[_Ground],
+    fixed: Mapping[str, Blocks],
+    seed: int,
+) -> Plan:
+    """Plan crops of all that was not held out before."""
+    blocks = []
+    for ground in grounds:
+        before = fixed.get(found[ground.places[0]].place.name)
+        whole = ground.block(TRAIN)
+        if before is None:
+            blocks.append(whole)
+        elif before.parts.size == 1:
+            blocks.append(ground.block(int(before.parts[0, 0])))
+        else:
+            blocks.append(still_held_out(before, whole.extent))
+    plan = _plan(found, grounds, blocks)
+    if not plan.count(TRAIN):
+        raise InputError(
+            "All that is outlined lies where it is held out to measure on: outline something "
+            "elsewhere to learn from."
+        )
+    plan = _choosing_weights(found, grounds, blocks, seed, plan)
+    crops = [(index, crop) for index, crop in plan.crops if crop.part != HOLD_OUT]
+    left_out = len(plan.crops) - len(crops)
+    note = f"What was held out before still is: {left_out} crops with objects are not learned from."
+    return Plan(crops, [*plan.notes, *([note] if left_out else [])], plan.blocks)
+
+
+def _choosing_weights(
+    found: Sequence[Surveyed],
+    grounds: Sequence[_Ground],
+    blocks: Sequence[Blocks],
+    seed: int,
+    plan: Plan,
+) -> Plan:
+    """Return a plan that keeps something to choose weights by, if there is enough."""
+    tried = _plan(found, grounds, _with_validation(grounds, blocks, seed))
+    if tried.count(VALIDATION) and tried.count(TRAIN) >= _LEFT:
+        return tried
+    note = (
+        "There is too little to keep some away for choosing the best weights: those at the end of "
+        "training are taken."
+    )
+    return Plan(plan.crops, [*plan.notes, note], plan.blocks)
 
 
 def _grounds(found: Sequence[Surveyed]) -> list[_Ground]:
@@ -218,10 +273,11 @@ def _with_validation(
 def _plan(found: Sequence[Surveyed], grounds: Sequence[_Ground], blocks: Sequence[Blocks]) -> Plan:
     """Plan the crops of all places, in their order."""
     planned: dict[int, list[Planned]] = {}
+    of_place: dict[int, Blocks] = {}
     crossing, total = 0, sum(len(one.boxes) for one in found)
     for ground, one in zip(grounds, blocks, strict=True):
         for index in ground.places:
-            boxes = found[index].boxes
+            boxes, of_place[index] = found[index].boxes, one
             if ground.small and one.parts.size == 1:
                 part = int(one.parts[0, 0])
                 planned[index] = [whole_picture(ground.shape, len(boxes), part)]
@@ -235,4 +291,4 @@ def _plan(found: Sequence[Surveyed], grounds: Sequence[_Ground], blocks: Sequenc
             f"{crossing} of {total} objects lie across the borders between what is trained on and "
             f"what is not, and are left out of both."
         )
-    return Plan(crops, notes)
+    return Plan(crops, notes, [of_place[index] for index in range(len(found))])

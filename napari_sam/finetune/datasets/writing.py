@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from src_model.rle import coco_encode_rle, rle_from_window
 
 from .crops import Planned
 from .cutting import Cut, cut_objects
+from .fixed import blocks_to_json, fixed_blocks
 from .places import Place
 from .planning import Surveyed, plan_dataset
 from .reading import FORMAT_VERSION, HEAD, PARTS, Crop, Dataset, Part, part_paths
@@ -52,6 +54,7 @@ def build_dataset(
     *,
     held_out: float = 0.25,
     seed: int = 0,
+    hold_out_of: Dataset | None = None,
     on_progress: Callable[[int, int], object] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Dataset:
@@ -71,6 +74,9 @@ def build_dataset(
         Share of the objects to be held out, above 0 and at most 0.5.
     seed : int
         Of the choice.
+    hold_out_of : Dataset, optional
+        An earlier dataset, whose hold-out this one gets too: nothing else is held out, and its
+        pixels are not learned from. Sources that both have are those of the same name.
     on_progress : callable, optional
         Called with the number of crops done and of all.
     should_stop : callable, optional
@@ -88,15 +94,24 @@ def build_dataset(
     if not 0 < held_out <= 0.5:
         raise InputError(f"The share to be held out must lie between 0 and 0.5, not {held_out}.")
     found, overlapping, empty = _survey(sources, stop)
-    plan = plan_dataset(found, held_out, seed)
+    fixed = None if hold_out_of is None else fixed_blocks(hold_out_of)
+    plan = plan_dataset(found, held_out, seed, fixed)
     with _writing(folder):
         writer = _Writer(folder, overlapping)
         places = [one.place for one in found]
+        sources_told = [
+            {**place.to_json(), "blocks": blocks_to_json(blocks)}
+            for place, blocks in zip(places, plan.blocks, strict=True)
+        ]
+        if hold_out_of is not None:
+            writer.copy_hold_out(hold_out_of, len(places))
+            sources_told += hold_out_of.sources
         for index, crops in _by_place(plan.crops):
             writer.write_place(index, places[index], crops, stop)
             if on_progress is not None:
                 on_progress(writer.seen, len(plan.crops))
-        writer.finish(places, [*plan.notes, *_empty_note(empty), *_known_note(places)])
+        notes = [*plan.notes, *_empty_note(empty), *_known_note(places)]
+        writer.finish(sources_told, notes)
     return Dataset.open(folder)
 
 
@@ -205,7 +220,23 @@ class _Writer:
             )
             self._write(crop, image, cut)
 
-    def finish(self, places: Sequence[Place], notes: Sequence[str]) -> None:
+    def copy_hold_out(self, other: Dataset, first_source: int) -> None:
+        """Write the hold-out of another dataset, whose sources follow those of this one."""
+        pictures = other.part("hold-out")
+        for index in range(0 if pictures is None else len(pictures)):
+            assert pictures is not None
+            old = other.crop("hold-out", pictures.name(index))
+            image, objects = pictures.read_image(index), pictures.read_objects(index)
+            known = other.known("hold-out", old.name)
+            cut = Cut(
+                dict(zip(old.ids, objects.items, strict=True)),
+                np.ones(objects.shape, bool) if known is None else known,
+                0,
+            )
+            self._names.add(old.name.lower())
+            self._write(replace(old, source=first_source + old.source), image, cut)
+
+    def finish(self, sources: Sequence[dict[str, Any]], notes: Sequence[str]) -> None:
         """Write what makes a dataset of the crops."""
         parts = {crop.part for crop in self.crops}
         if "train" not in parts or "hold-out" not in parts:
@@ -223,7 +254,7 @@ class _Writer:
             "version": hashlib.sha256("".join(self._digests).encode()).hexdigest()[:16],
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "overlapping": self.coco,
-            "sources": [place.to_json() for place in places],
+            "sources": list(sources),
             "crops": [crop.to_json() for crop in self.crops],
             "notes": [*notes, *self._notes()],
         }
