@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from textwrap import shorten
 
 import torch
 
@@ -89,7 +90,8 @@ def _row(status: CheckpointStatus) -> ModelRow:
 
 def _row_of_own(model: OwnModel) -> ModelRow:
     card = model.card
-    worth = f": {card.verdict}" if card.verdict else ""
+    # A verdict may be a whole sentence: 'napari-sam models show' has all of it.
+    worth = f": {shorten(card.verdict, 40, placeholder=' ...')}" if card.verdict else ""
     taught = f" ({card.method})" if card.method else ""
     return ModelRow(
         model.name,

@@ -22,7 +22,7 @@ class ModelCard:
     Parameters
     ----------
     base : str
-        Name or file name of the model that it began as.
+        Name or file of the model that it began as; of a path the last part is kept.
     base_hash : str
         `src_model.weight_files.model_hash` of that.
     method : str
@@ -74,6 +74,10 @@ class ModelCard:
     licence: str = ""
     created: str = field(default_factory=_now)
     note: str = ""
+
+    def __post_init__(self) -> None:
+        # Whoever gets the card has other folders, and need not know these.
+        object.__setattr__(self, "base", self.base.replace("\\", "/").rsplit("/", 1)[-1])
 
     def to_json(self) -> dict[str, Any]:
         """Return what is saved: plain JSON, whatever numbers and paths were given."""

@@ -54,8 +54,10 @@ class EncodeAgain(QWidget):
             A sentence.
         """
         embedder = self._attachment.embedder
-        if embedder is None or self._estimating is not None:
+        if embedder is None:
             return
+        if self._estimating is not None:
+            self._estimating.abandon(0)  # it is about another model
         self._why = why
         self.question.setText(f"{why} Now?")
         self.show()

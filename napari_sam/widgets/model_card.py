@@ -44,6 +44,8 @@ def _card(model: OwnModel) -> str:
         )
         head = "<tr><td><i>On its hold-out</i></td><td>&nbsp;base</td><td>&nbsp;it</td></tr>"
         parts.append(f"<table>{head}{rows}</table>")
+    if card.verdict not in ("", "better", "no better"):
+        parts.append(f"{escape(card.verdict)}<br>")
     if card.note:
         parts.append(f"{escape(card.note)}<br>")
     links = [("card", model.folder / "card.md")]
