@@ -36,8 +36,8 @@ Marker = Literal["better", "worse", "same"]
 _Kind = Literal["all", "class", "size"]
 
 LEAST_PICTURES = 4
-"""The interval of a difference on fewer pictures says nothing: it lies between their extremes, which
-by chance alone often are on the same side of 0."""
+"""The interval of a difference on fewer pictures says nothing: it lies between their extremes,
+which by chance alone often are on the same side of 0."""
 
 SIZES = ("small", "medium", "large")
 """The thirds of the objects by area."""

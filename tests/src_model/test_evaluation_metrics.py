@@ -22,7 +22,7 @@ from skimage.io import imread
 from skimage.measure import label
 from skimage.morphology import dilation, disk
 
-from src_model.training.evaluation.bootstrap import bootstrap_ratio
+from src_model.training.evaluation.bootstrap import bootstrap_difference, bootstrap_ratio
 from src_model.training.evaluation.boundary import boundary_f
 from src_model.training.evaluation.calibration import calibrate
 from src_model.training.evaluation.clicks import Click, deepest_point, first_click, next_click
@@ -377,6 +377,40 @@ def test_intervals_are_repeatable_and_narrow_without_spread() -> None:
     assert math.isnan(alone.high)
     with pytest.raises(ValueError, match="at least one object"):
         bootstrap_ratio([], [])
+
+
+def test_a_difference_is_paired() -> None:
+    counts = np.array([4, 2, 6, 3, 5])
+    before = counts * np.array([0.1, 0.9, 0.4, 0.7, 0.2])
+    change = bootstrap_difference(before, before + 0.05 * counts, counts)
+    assert (change.low, change.value, change.high) == pytest.approx((0.05, 0.05, 0.05))
+    same = bootstrap_difference(before, before, counts)
+    assert (same.low, same.value, same.high) == (0, 0, 0)
+    back = bootstrap_difference(before, counts * 0.5, counts)
+    forth = bootstrap_difference(counts * 0.5, before, counts)
+    assert (-back.high, -back.value) == pytest.approx((forth.low, forth.value), abs=0.02)
+
+
+def test_a_difference_of_few_pictures_is_less_sure() -> None:
+    rng = np.random.default_rng(0)
+    for pictures in (4, 6, 40):
+        gains = rng.normal(0.1, 0.2, pictures)
+        ones = np.ones(pictures)
+        wide = bootstrap_difference(np.zeros(pictures), gains, ones)
+        plain = bootstrap_ratio(gains, ones, resamples=5000)
+        assert wide.value == pytest.approx(plain.value)
+        assert wide.low <= plain.low
+        assert wide.high >= plain.high
+        factor = (wide.high - wide.low) / (plain.high - plain.low)
+        assert factor > 1.2 if pictures < 10 else 1 <= factor < 1.15
+
+
+def test_pictures_without_objects_do_not_make_a_difference_surer() -> None:
+    alone = bootstrap_difference([0, 1, 0], [0, 2, 0], [0, 4, 0])
+    assert alone.value == 0.25
+    assert math.isnan(alone.low)
+    with pytest.raises(ValueError, match="at least one object"):
+        bootstrap_difference([0], [0], [0])
 
 
 def test_kinds_of_pictures(shared: Path) -> None:
