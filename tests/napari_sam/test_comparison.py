@@ -26,6 +26,7 @@ from napari_sam.finetune.comparison import (
     write_comparison,
 )
 from napari_sam.finetune.data import open_pictures
+from napari_sam.finetune.datasets import build_dataset, from_pictures
 from napari_sam.finetune.default_validation import default_validation
 from napari_sam.finetune.drawing import PREDICTION_COLOUR, TRUTH_COLOUR
 from napari_sam.finetune.stored import StoredPictures
@@ -316,6 +317,18 @@ def test_the_command(
     assert content["about"]["hash before"] != content["about"]["hash after"]
     assert content["forgetting"]["groups"][0]["pictures"] == COUNT
     assert str(tmp_path / "out" / "before_after.html") in printed
+
+
+def test_the_hold_out_of_a_dataset(
+    pictures: StoredPictures, tiny_weights: Path, tmp_path: Path
+) -> None:
+    dataset = build_dataset([from_pictures(pictures)], tmp_path / "dataset", held_out=0.5)
+    few = ["--objects", 1, "--no-automatic", "--no-forgetting", "-o", tmp_path / "out"]
+    assert run(tiny_weights, tiny_weights, "--dataset", dataset.path, *few) == 0
+    content = json.loads((tmp_path / "out" / "before_after.json").read_text("utf-8"))
+    assert content["about"]["version"] == dataset.version
+    assert content["groups"][0]["pictures"] == sum(c.part == "hold-out" for c in dataset.crops)
+    assert "forgetting" not in content
 
 
 @pytest.mark.parametrize(
