@@ -4,12 +4,13 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from napari_sam.errors import InputError
 from napari_sam.finetune.outlines import object_from_segmentation
 from napari_sam.finetune.stored import ImageFiles
-from src_model.training.pictures import ObjectMasks
+from src_model.training.pictures import ObjectMask, ObjectMasks
 
 __all__ = ["CocoPictures", "objects_from_annotations", "open_coco", "read_json"]
 
@@ -22,8 +23,10 @@ class CocoPictures(ImageFiles):
         paths: Sequence[Path],
         sizes: Sequence[tuple[int, int]],
         annotations: Sequence[Sequence[Mapping[str, Any]]],
+        categories: Mapping[Any, str] = MappingProxyType({}),
     ) -> None:
         self._paths, self._sizes, self._annotations = tuple(paths), tuple(sizes), tuple(annotations)
+        self._categories = dict(categories)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -38,9 +41,22 @@ class CocoPictures(ImageFiles):
 
     def read_objects(self, index: int) -> ObjectMasks:
         """Draw the outlines that are no crowds."""
-        return objects_from_annotations(
-            self._annotations[index], self._sizes[index], self.name(index)
-        )
+        drawn = [item for _, item in self._drawn(index)]
+        return ObjectMasks(self._sizes[index], tuple(drawn))
+
+    def read_names(self, index: int) -> tuple[tuple[int, ...] | None, dict[int, str]]:
+        """Return the annotations' ids, if they are whole numbers, and names of categories."""
+        annotations = [annotation for annotation, _ in self._drawn(index)]
+        ids = [one["id"] for one in annotations if isinstance(one.get("id"), int)]
+        classes = {
+            place: self._categories[category]
+            for place, annotation in enumerate(annotations)
+            if (category := annotation.get("category_id")) in self._categories
+        }
+        return tuple(ids) if len(ids) == len(annotations) else None, classes
+
+    def _drawn(self, index: int) -> list[tuple[Mapping[str, Any], ObjectMask]]:
+        return _drawn(self._annotations[index], self._sizes[index], self.name(index))
 
 
 def open_coco(annotations: Path, images: Path) -> CocoPictures:
@@ -90,7 +106,16 @@ def open_coco(annotations: Path, images: Path) -> CocoPictures:
         )
     if not paths:
         raise InputError(f"{annotations} lists no images.")
-    return CocoPictures(paths, sizes, objects)
+    return CocoPictures(paths, sizes, objects, _categories(content.get("categories")))
+
+
+def _categories(entries: Any) -> dict[Any, str]:
+    """Return the names of categories by id; what is no category is left out."""
+    found = {}
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("id"), int) and entry.get("name"):
+            found[entry["id"]] = str(entry["name"])
+    return found
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -133,15 +158,22 @@ def objects_from_annotations(
     InputError
         As `object_from_segmentation`.
     """
-    items = []
+    return ObjectMasks(shape, tuple(item for _, item in _drawn(annotations, shape, name)))
+
+
+def _drawn(
+    annotations: Sequence[Mapping[str, Any]], shape: tuple[int, int], name: str
+) -> list[tuple[Mapping[str, Any], ObjectMask]]:
+    """Return the annotations that outline an object, each with it."""
+    drawn = []
     for number, annotation in enumerate(annotations):
         if annotation.get("iscrowd"):
             continue
         label = f"{name}: annotation {annotation.get('id', number)}"
         found = object_from_segmentation(annotation.get("segmentation"), shape, label)
         if found is not None:
-            items.append(found)
-    return ObjectMasks(shape, tuple(items))
+            drawn.append((annotation, found))
+    return drawn
 
 
 def _find(images: Path, file_name: str) -> Path:

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from napari_sam.errors import InputError
 from napari_sam.finetune.label_maps import (
     LABEL_SUFFIXES,
@@ -58,6 +60,14 @@ class FolderPictures(ImageFiles):
         pair = self._pairs[index]
         path = self._only(pair, pair.labels, "label map", self._places[1])
         return objects_from_labels(read_labels(path), self._instances)
+
+    def read_names(self, index: int) -> tuple[tuple[int, ...] | None, dict[int, str]]:
+        """Return the numbers in the label map, unless regions of one are several objects."""
+        if self._instances != "ids":
+            return None, {}
+        pair = self._pairs[index]
+        labels = read_labels(self._only(pair, pair.labels, "label map", self._places[1]))
+        return tuple(np.unique(labels[labels > 0]).tolist()), {}
 
     @staticmethod
     def _only(pair: _Pair, paths: tuple[Path, ...], what: str, place: Path) -> Path:

@@ -66,6 +66,23 @@ class StoredPictures(ABC):
             If they are missing, damaged, or not what they should be.
         """
 
+    def read_names(self, index: int) -> tuple[tuple[int, ...] | None, dict[int, str]]:
+        """Say how the file calls the objects of a picture.
+
+        Returns
+        -------
+        ids : tuple of int or None
+            In the order of `read_objects`; None if it has no numbers for them.
+        classes : dict of int to str
+            What they are, by place in that order, as far as it says so.
+
+        Raises
+        ------
+        InputError
+            As `read_objects`.
+        """
+        return None, {}
+
     def __getitem__(self, index: int) -> Picture:
         """Read a picture; objects of one pixel, which are slips of the hand, are left out of it.
 

@@ -248,6 +248,45 @@ def test_pictures_of_a_group_stay_together(tmp_path: Path) -> None:
     assert {one["group"] for one in dataset.sources} == {f"patient{n}" for n in range(4)}
 
 
+def test_pictures_keep_their_ids_and_classes(tmp_path: Path) -> None:
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    for folder in (images, labels):
+        folder.mkdir()
+    annotations: list[dict[str, Any]] = []
+    for number in range(4):
+        image, objects = nuclei((80, 90), seed=number)
+        write_png(images / f"{number}.png", image)
+        write_labels(labels / f"{number}.tif", objects * 7)
+        for place in range(9):
+            corners = [[5, 8 * place, 25, 8 * place, 25, 8 * place + 6]]
+            annotations.append(
+                {
+                    "id": 1000 - len(annotations),
+                    "image_id": number,
+                    "category_id": place % 2,
+                    "iscrowd": int(place == 3),
+                    "segmentation": corners,
+                }
+            )
+    dataset = build_dataset([from_pictures(open_pictures(images, labels))], tmp_path / "one")
+    assert all(number % 7 == 0 for crop in dataset.crops for number in crop.ids)
+
+    told = {
+        "images": [{"id": n, "file_name": f"{n}.png", "height": 80, "width": 90} for n in range(4)],
+        "annotations": annotations,
+        "categories": [{"id": 0, "name": "even"}, {"id": 1, "name": "odd"}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(told))
+    coco = open_pictures(images, tmp_path / "coco.json")
+    dataset = build_dataset([from_pictures(coco)], tmp_path / "two")
+    expected = {
+        one["id"]: ("even", "odd")[one["category_id"]] for one in annotations if not one["iscrowd"]
+    }
+    found = {number: name for crop in dataset.crops for number, name in crop.classes.items()}
+    assert found == expected
+    assert check_health(dataset, "vit_nano").classes == {"even": 20, "odd": 12}
+
+
 def test_suspicious_objects_have_their_place(tmp_path: Path) -> None:
     image, labels = nuclei((400, 400))
     first, second, third, fourth = 40, 90, 140, 1

@@ -8,12 +8,12 @@ from types import MappingProxyType
 
 import numpy as np
 
-__all__ = ["BASES", "Look", "Seen", "compare_looks", "look_of"]
+__all__ = ["BASES", "Look", "Seen", "compare_looks", "look_of", "mean_look"]
 
 _NEAR = 3.0
 """Standard deviations within which a picture looks like those of a group."""
 
-_LEAST_SPREAD = 5.0
+_LEAST_SPREAD = 10.0
 """In grey values: a group whose pictures are all alike does not make all others strangers."""
 
 
@@ -90,13 +90,21 @@ def look_of(image: np.ndarray) -> Look:
     return Look(float(grey.mean()), float(grey.std()), float(colour.mean()))
 
 
+def mean_look(looks: Sequence[Look]) -> Look:
+    """Return how several crops of an image look on average."""
+    brightness, contrast, colour = (
+        float(np.mean([getattr(look, name) for look in looks])) for name in _WORDS
+    )
+    return Look(brightness, contrast, colour)
+
+
 def compare_looks(looks: Sequence[Look], base: str) -> list[str]:
     """Say whether pictures look like what a base model was trained on.
 
     Parameters
     ----------
     looks : sequence of Look
-        Of the pictures.
+        Of images, or of what is shown of them.
     base : str
         The model's name.
 
@@ -109,8 +117,8 @@ def compare_looks(looks: Sequence[Look], base: str) -> list[str]:
     --------
     >>> for sentence in compare_looks([Look(15, 12, 0), Look(120, 40, 30)], "vit_nano"):
     ...     print(sentence)
-    1 of 2 crops looks like grey on dark (fluorescence), of which vit_nano saw 389 pictures.
-    1 of 2 crops is unlike all that vit_nano was trained on; nearest is stained, in colour: \
+    1 of 2 images looks like grey on dark (fluorescence), of which vit_nano saw 389 pictures.
+    1 of 2 images is unlike all that vit_nano was trained on; nearest is stained, in colour: \
 darker (brightness 120, seen 174 ± 15).
     """
     if base not in BASES:
@@ -127,14 +135,15 @@ darker (brightness 120, seen 174 ± 15).
         else:
             unlike.setdefault(nearest.name, []).append(look)
     sentences = [
-        f"{count} of {len(looks)} crops look{'s' * (count == 1)} like {name}, of which {base} saw "
+        f"{count} of {len(looks)} images look{'s' * (count == 1)} like {name}, of which {base} saw "
         f"{groups[name].pictures} pictures."
         for name, count in like.items()
     ]
     for name, others in unlike.items():
+        are = "is" if len(others) == 1 else "are"
         sentences.append(
-            f"{len(others)} of {len(looks)} crops {'is' if len(others) == 1 else 'are'} unlike all "
-            f"that {base} was trained on; nearest is {name}: {_difference(others, groups[name])}."
+            f"{len(others)} of {len(looks)} images {are} unlike all that {base} was trained on; "
+            f"nearest is {name}: {_difference(others, groups[name])}."
         )
     return sentences
 
@@ -157,7 +166,7 @@ def _distances(look: Look, seen: Seen) -> dict[str, float]:
 
 def _difference(looks: Sequence[Look], seen: Seen) -> str:
     """Say how pictures differ from a group, on average."""
-    mean = Look(*(float(np.mean([getattr(look, name) for look in looks])) for name in _WORDS))
+    mean = mean_look(looks)
     found = _distances(mean, seen)
     far = [name for name in _WORDS if found[name] > _NEAR] or [max(found, key=lambda n: found[n])]
     told = []

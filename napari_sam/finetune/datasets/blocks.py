@@ -62,6 +62,11 @@ class Blocks:
         """What the grid covers."""
         return Region(int(self.rows[0]), int(self.cols[0]), int(self.rows[-1]), int(self.cols[-1]))
 
+    @property
+    def side(self) -> float:
+        """Pixels along a block, on average along the shorter sides."""
+        return float(min(np.diff(self.rows).mean(), np.diff(self.cols).mean()))
+
     def with_parts(self, parts: np.ndarray) -> Blocks:
         """Return the same blocks for other parts."""
         return replace(self, parts=parts.astype(np.int8))

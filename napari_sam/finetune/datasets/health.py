@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from .appearance import Look, compare_looks, look_of
+from .appearance import Look, compare_looks, look_of, mean_look
 from .reading import PARTS, Crop, Dataset, Part
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def check_health(
     """
     measured: list[_Measured] = []
     suspicious: list[Suspicion] = []
-    looks: list[Look] = []
+    looks: dict[int, list[Look]] = {}
     overlapping = touching = at_border = cut = done = 0
     for part in PARTS:
         pictures = dataset.part(part)
@@ -200,7 +200,7 @@ def check_health(
             assert pictures is not None
             crop = dataset.crop(part, pictures.name(index))
             objects = pictures.read_objects(index)
-            looks.append(look_of(pictures.read_image(index)))
+            looks.setdefault(crop.source, []).append(look_of(pictures.read_image(index)))
             shared, beside = _neighbours(objects)
             overlapping, touching = overlapping + shared, touching + beside
             for number, item in zip(crop.ids, objects.items, strict=True):
@@ -227,7 +227,7 @@ def check_health(
         at_border=at_border,
         cut=cut,
         suspicious=tuple(suspicious),
-        appearance=tuple(compare_looks(looks, base_name)),
+        appearance=tuple(compare_looks([mean_look(one) for one in looks.values()], base_name)),
         notes=dataset.notes,
     )
 

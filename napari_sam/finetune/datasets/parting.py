@@ -18,8 +18,9 @@ CROPS = 4
 _MOST = 0.4
 """Of all units or blocks, that are taken to come to `CROPS`; and of objects, to come to a share."""
 
-_LITTLE = 0.05
-"""Of the objects, that may lie across borders so that blocks can be spread over the scene."""
+_WIDE, _LITTLE = 512, 0.05
+"""Pixels along a block, and part of the objects that may lie across borders, for blocks to be
+spread over the scene: what lies beside a small one is too much like it."""
 
 
 def choose_units(
@@ -75,8 +76,8 @@ def choose_blocks(
 ) -> Blocks:
     """Give blocks that are for training to another part.
 
-    They are spread over the scene where blocks are so large that few objects lie across their
-    borders; else they are one end of it, that at which the fewest do.
+    They are spread over the scene where blocks are large and few objects lie across their borders;
+    else they are one end of it, that at which the fewest do.
 
     Parameters
     ----------
@@ -104,7 +105,7 @@ def choose_blocks(
     total = int(counts[tuple(free.T)].sum())
     levels = levels_of(boxes)
     best, best_cost = blocks, np.inf
-    for kind, order in _orders(free, seed):
+    for spread, order in _orders(free, seed):
         parts = blocks.parts.copy()
         taken = _first(counts[tuple(free[order].T)], share * total, wanted)
         parts[tuple(free[order[:taken]].T)] = part
@@ -118,22 +119,24 @@ def choose_blocks(
             continue
         # Large objects are few and the first to lie across borders: each level counts the same.
         lost = 1 - float(np.mean([kept[levels == level].mean() for level in np.unique(levels)]))
-        if kind == "spread" and lost <= _LITTLE:
-            return tried
+        if spread:
+            if lost <= _LITTLE and blocks.side >= _WIDE:
+                return tried
+            continue
         cost = lost + abs(inside / max(1, total) - share)
         if cost < best_cost:
             best, best_cost = tried, cost
     return best
 
 
-def _orders(places: np.ndarray, seed: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Give orders in which blocks may be taken: all over the scene, then from each of its ends."""
+def _orders(places: np.ndarray, seed: int) -> Iterator[tuple[bool, np.ndarray]]:
+    """Give orders in which blocks may be taken: spread over the scene, then from each end."""
     rng = np.random.default_rng(seed)
-    yield "spread", rng.permutation(len(places))
+    yield True, rng.permutation(len(places))
     rows, cols = places.T
     ends = [(cols, rows), (cols, -rows), (rows, cols), (rows, -cols)]
     for end in rng.permutation(len(ends)):
-        yield "end", np.lexsort(ends[end])
+        yield False, np.lexsort(ends[end])
 
 
 def _first(counts: np.ndarray, wanted: float, least: int) -> int:

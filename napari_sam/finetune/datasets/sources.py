@@ -29,6 +29,9 @@ Plane = tuple[int, int]
 
 Polygons = Sequence[np.ndarray]
 
+_MOST_IDS = 1 << 32
+"""Ids below it are kept in label maps as they are."""
+
 
 @dataclass(frozen=True, eq=False)
 class Source:
@@ -123,7 +126,7 @@ def from_labels(
     found = read_labels(labels, scene.shape)
     if not found:
         raise InputError(f"The labels of {scene.name} hold no object: label some first.")
-    if found[-1][0] >= 1 << 32:  # more than label maps hold: they are numbered anew
+    if found[-1][0] >= _MOST_IDS:  # more than label maps hold: they are numbered anew
         found = [(number, runs) for number, (_, runs) in enumerate(found, start=1)]
     outlined = Outlined(tuple(number for number, _ in found), tuple(runs for _, runs in found))
     several = (scene.t, scene.z) if "T" in scene.axes or "Z" in scene.axes else None
@@ -243,5 +246,12 @@ def _picture_objects(pictures: StoredPictures, index: int) -> Outlined:
     size = pictures.image_size(index)
     if objects.shape != size:
         raise InputError(f"{pictures.name(index)}: {size_mismatch(size, objects.shape)}.")
-    runs = tuple(Runs.of_mask(item.mask, item.top, item.left) for item in objects.items)
-    return Outlined(tuple(range(1, len(runs) + 1)), runs)
+    runs = [Runs.of_mask(item.mask, item.top, item.left) for item in objects.items]
+    ids, named = pictures.read_names(index)
+    if ids is None or len(set(ids)) != len(runs) or not all(0 < one < _MOST_IDS for one in ids):
+        ids = tuple(range(1, len(runs) + 1))
+    order = sorted(range(len(runs)), key=lambda place: ids[place])
+    classes = {ids[place]: name for place, name in named.items()}
+    return Outlined(
+        tuple(ids[place] for place in order), tuple(runs[place] for place in order), classes
+    )
