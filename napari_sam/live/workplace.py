@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from napari_sam.loading import check_model
+from napari_sam.own_models import find_own_model
 from napari_sam.segment.segmenter import Segmenter
 from napari_sam.session import Session, SessionModel
 from napari_sam.tiles.reopening import load_like
@@ -236,7 +237,7 @@ class Workplace:
         scene.check_there()
         sam = (
             old.sam
-            if old is not None and old.model_name == model_name
+            if old is not None and old.model_name == model_name and not _replaced(old)
             else load_like(None, model_name)
         )
         info, model = SceneInfo.of(scene), ModelInfo.of(sam)
@@ -247,3 +248,9 @@ class Workplace:
             sam = load_like(store, model_name)
         segmenter = Segmenter(scene, store, sam)
         return _View(scene, model_name, sam, model, store, segmenter), tuple(notes)
+
+
+def _replaced(view: _View) -> bool:
+    """Tell whether a model of one's own has other weights now than when it was loaded."""
+    own = find_own_model(view.model_name)
+    return own is not None and own.hash != view.model.hash

@@ -319,13 +319,14 @@ class ModelsWidget(QWidget):
         """Tell what a change of model meant for objects and embeddings."""
         former, self._former = self._former, None
         self.refresh()
-        if workplace is None or former is None or former[0] == workplace.model_name:
+        same = workplace and former and workplace.store.place.name == former[1].place.name
+        if workplace is None or former is None or (same and former[0] == workplace.model_name):
             self.encode_again.hide()
             return
         now, before = Path(workplace.model_name).name, Path(former[0]).name
         count = len(workplace.session.ids)
         objects = f"{count} object{'' if count == 1 else 's'}"
-        if workplace.store.place.name == former[1].place.name:
+        if same:
             self.attachment.say(
                 f"{now} answers now, with the embeddings that are there, because it has the image "
                 f"encoder of {before}; it keeps {objects} too."
@@ -348,6 +349,14 @@ class ModelsWidget(QWidget):
         workplace = self.attachment.workplace
         return None if workplace is None else workplace.model_name
 
+    def _answers(self, model: ModelRow) -> bool:
+        """Tell whether a model is in use; one that was replaced since is not."""
+        workplace = self.attachment.workplace
+        if workplace is None or workplace.model_name != model.name:
+            return False
+        now = workplace.session.model
+        return model.own is None or now is None or now.hash == model.own.hash
+
     def _show_controls(self, *_: object) -> None:
         model, busy = self.chosen, self._download is not None
         workplace = self.attachment.workplace
@@ -360,7 +369,7 @@ class ModelsWidget(QWidget):
         loading = self.attachment.busy
         here = model is not None and model.here
         free = model is not None and not busy and not loading
-        self.use.setEnabled(free and model is not None and model.name != self._in_use())
+        self.use.setEnabled(free and model is not None and not self._answers(model))
         self.use.setText("Use this model" if here or model is None else "Download and use")
         self.fetch.setEnabled(free and not here)
         self.stop.setVisible(busy)

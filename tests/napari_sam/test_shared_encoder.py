@@ -203,6 +203,23 @@ def test_a_workplace_goes_on_with_the_embeddings(
         assert (workplace.store.place.name, workplace.folder) == (place, folder)
 
 
+def test_a_model_that_was_replaced_is_loaded_again(
+    files: dict[str, str], decoder: Sam, tmp_path: Path
+) -> None:
+    image = tmp_path / "cells.tif"
+    tifffile.imwrite(image, PIXELS)
+    card = ModelCard("base", method="decoder")
+    with Workplace.open(Picture(image), "cells-1") as workplace:
+        before = workplace.sam
+        workplace.use_model("cells-1")
+        assert workplace.sam is before
+        register(Path(files["base"]), "cells-1", card, replace=True)
+        workplace.use_model("cells-1")
+        assert model_hash(workplace.sam) != model_hash(decoder) == model_hash(before)
+        assert workplace.session.model is not None
+        assert workplace.session.model.hash == model_hash(workplace.sam)
+
+
 def test_the_base_uses_what_the_fine_tuned_model_encoded(
     files: dict[str, str], tmp_path: Path
 ) -> None:
