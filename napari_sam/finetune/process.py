@@ -110,8 +110,15 @@ class TrainingProcess:
         return process
 
     @classmethod
-    def resume(cls, folder: Path, device: str = "auto") -> "TrainingProcess":
+    def resume(cls, folder: Path, device: str | None = None) -> "TrainingProcess":
         """Go on with a run that has ended early.
+
+        Parameters
+        ----------
+        folder : Path
+            Of the run, begun by `start` or by the command line.
+        device : str, optional
+            As for `start`; the one of before by default.
 
         Raises
         ------
@@ -124,6 +131,8 @@ class TrainingProcess:
             raise InputError(f"The run in {folder} has come to its end: start a new one.")
         if state not in ENDED:
             raise InputError(f"The run in {folder} is being worked on: there is nothing to resume.")
+        before = process._files.read_process()
+        device = device or (before["command"][-1] if before else "auto")
         process._launch(device, process._read_settings())
         return process
 
@@ -261,11 +270,8 @@ def find_runs(folder: Path) -> list[RunView]:
     """
     found = []
     for place in (folder, *_folders(folder)):
-        begun = [
-            path.stat().st_mtime
-            for path in (place / "config.yaml", ProcessFiles(place).settings)
-            if path.exists()
-        ]
+        files = (place / "config.yaml", place / "stages.yaml", ProcessFiles(place).settings)
+        begun = [path.stat().st_mtime for path in files if path.exists()]
         if begun:
             found.append((min(begun), place))
     return [_look(place) for _, place in sorted(found, reverse=True)]

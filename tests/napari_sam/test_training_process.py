@@ -107,7 +107,10 @@ def test_paused_killed_resumed_stopped_and_resumed(data: Path, tmp_path: Path) -
     assert dead.state == "killed"
     assert "resume" in dead.problem
     assert dead.weights is None
-    again = TrainingProcess.resume(folder, "cpu")
+    again = TrainingProcess.resume(folder)
+    about = ProcessFiles(folder).read_process()
+    assert about is not None
+    assert about["command"][-1] == "cpu"  # as before
     until(again, lambda view: view.state == "running" and view.step > dead.step)
     again.stop()
     stopped = again.wait(60)
