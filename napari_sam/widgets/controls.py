@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtGui import QColor, QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QFrame,
+    QGridLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -27,6 +29,7 @@ __all__ = [
     "combo",
     "in_a_row",
     "labelled",
+    "legend",
     "scrolling",
     "separator",
 ]
@@ -128,6 +131,25 @@ def add_row(layout: QFormLayout, text: str, widget: QWidget) -> None:
     label.setBuddy(widget)
     label.setToolTip(widget.toolTip())
     layout.addRow(label, widget)
+
+
+def legend(colours: Mapping[str, QColor]) -> QWidget:
+    """Say what colours mean, two in a row."""
+    made = QWidget()
+    grid = QGridLayout(made)
+    grid.setContentsMargins(0, 0, 0, 0)
+    side = made.fontMetrics().height() * 2 // 3
+    for number, (name, colour) in enumerate(colours.items()):
+        pixels = QPixmap(side, side)
+        pixels.fill(colour)
+        icon = QLabel()
+        icon.setPixmap(pixels)
+        row, col = divmod(number, 2)
+        grid.addWidget(icon, row, 2 * col)
+        grid.addWidget(QLabel(name), row, 2 * col + 1)
+    grid.setColumnStretch(1, 1)
+    grid.setColumnStretch(3, 1)
+    return made
 
 
 def separator() -> QFrame:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor, QPixmap
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QCheckBox,
-    QGridLayout,
     QGroupBox,
     QLabel,
     QListWidget,
@@ -18,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from .controls import button, combo, in_a_row, labelled, scrolling
+from .controls import button, combo, in_a_row, labelled, legend, scrolling
 from .search_regions import RegionChoice
 from .tile_overlay import COLOURS
 
@@ -85,7 +84,10 @@ class EmbedControls(QWidget):
             "Only a part", labelled(("Region", self.region), ("Levels", self.levels)), self.these
         )
         self.about = _group("Where it is kept", self.disk, self.notes)
-        self.tiles = _below(self.shown, _legend(self.fontMetrics().height() * 2 // 3))
+        self.tiles = _below(
+            self.shown,
+            legend({name: QColor.fromRgbF(*colours[1]) for name, colours in COLOURS.items()}),
+        )
         scrolling(
             self,
             self.title,
@@ -122,21 +124,3 @@ def _group(title: str, *widgets: QWidget) -> QGroupBox:
     for widget in widgets:
         layout.addWidget(widget)
     return group
-
-
-def _legend(side: int) -> QWidget:
-    """Say what the colours of tiles mean."""
-    legend = QWidget()
-    grid = QGridLayout(legend)
-    grid.setContentsMargins(0, 0, 0, 0)
-    for number, (name, (_, colour, _, _)) in enumerate(COLOURS.items()):
-        pixels = QPixmap(side, side)
-        pixels.fill(QColor.fromRgbF(*colour))
-        icon = QLabel()
-        icon.setPixmap(pixels)
-        row, col = divmod(number, 2)
-        grid.addWidget(icon, row, 2 * col)
-        grid.addWidget(QLabel(name), row, 2 * col + 1)
-    grid.setColumnStretch(1, 1)
-    grid.setColumnStretch(3, 1)
-    return legend

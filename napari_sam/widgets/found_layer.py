@@ -13,7 +13,7 @@ from napari_sam.live.search import Partial
 from napari_sam.tiles.regions import Region
 
 from .frame import placed_like
-from .highlight import add_quietly
+from .highlight import add_quietly, lock
 from .lazy import Lazy
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class FoundLayer:
             opacity=0.5,
             **placed_like(self._viewer, image),
         )
-        self._layer.editable = False
+        lock(self._layer)
         add_quietly(self._viewer, self._layer, image)
 
     def clear(self) -> None:

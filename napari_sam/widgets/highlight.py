@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Shapes
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Layer
 
-__all__ = ["HIGHLIGHT", "Highlight", "add_quietly", "with_room"]
+__all__ = ["HIGHLIGHT", "Highlight", "add_quietly", "lock", "with_room"]
 
 HIGHLIGHT = "chosen object"
 """What its layer is called."""
@@ -52,7 +52,7 @@ class Highlight:
             edge_width=_WIDTH / (self._viewer.scene.camera.zoom * size),
             **options,
         )
-        self._layer.editable = False
+        lock(self._layer)
         add_quietly(self._viewer, self._layer)
 
     def clear(self) -> None:
@@ -60,6 +60,16 @@ class Highlight:
         layer, self._layer = self._layer, None
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
+
+
+def lock(layer: Layer) -> None:
+    """Keep a layer from being changed by hand, also where napari would allow it again."""
+    layer.editable = False
+    layer.events.editable.connect(_refuse)
+
+
+def _refuse(event: Any) -> None:
+    event.source.editable = False
 
 
 def add_quietly(viewer: napari.Viewer, layer: Layer, above: Layer | None = None) -> None:

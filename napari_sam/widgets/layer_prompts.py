@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .attached import Attachment
 
-__all__ = ["import_labels", "label_as_mask", "take_prompts"]
+__all__ = ["import_labels", "label_as_mask", "labels_on_scene", "take_prompts"]
 
 _MOST = 1 << 26
 """Pixels of labels in another place that are looked up at most."""
@@ -67,7 +67,7 @@ def label_as_mask(attachment: Attachment, layer: Labels) -> int:
     InputError
         If there are no pixels of it on the image.
     """
-    session, found = _session(attachment), _on_scene(attachment, layer)
+    session, found = _session(attachment), labels_on_scene(attachment, layer)
     mask = found == layer.selected_label
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
@@ -95,7 +95,7 @@ def import_labels(
         If it has none on the image.
     """
     session = _session(attachment)
-    found = session.import_labels(_on_scene(attachment, layer), class_name, overlap)
+    found = session.import_labels(labels_on_scene(attachment, layer), class_name, overlap)
     if not found:
         raise InputError(f"{layer.name} has no labels where there is room on the image.")
     return found
@@ -164,8 +164,14 @@ def _to_scene(viewer: napari.Viewer, image: Image, layer: Any, places: Any) -> n
     return np.array([scene_position(image, place, units) for place in world])
 
 
-def _on_scene(attachment: Attachment, layer: Labels) -> Any:
-    """Return the labels as they lie on the scene, pixel by pixel."""
+def labels_on_scene(attachment: Attachment, layer: Labels) -> Any:
+    """Return the labels as they lie on the scene, pixel by pixel.
+
+    Raises
+    ------
+    InputError
+        If they are to be looked up, and the scene is too large for that.
+    """
     workplace, image = attachment.workplace, attachment.image_layer
     assert workplace is not None
     assert image is not None

@@ -14,13 +14,14 @@ from napari_sam.tiles.roi import Roi
 from .highlight import HIGHLIGHT
 from .outlines import ellipse
 from .prompt_layers import SHAPES
+from .teaching_blocks import BLOCKS
 
 if TYPE_CHECKING:
     from .attached import Attachment
 
-__all__ = ["RegionChoice"]
+__all__ = ["RegionChoice", "drawn_outline", "region_layers"]
 
-_OWN = (SHAPES, HIGHLIGHT)
+_OWN = (SHAPES, HIGHLIGHT, BLOCKS)
 """Layers of shapes that are no regions."""
 
 _VIEW, _ALL = "What is in view", "The whole image"
@@ -77,14 +78,7 @@ class RegionChoice(QComboBox):
                 if len(layer.data)
                 else f"{layer.name} has no shapes: draw one around what is meant."
             )
-        (index,) = chosen
-        kind = layer.shape_type[index]
-        if kind in ("line", "path"):
-            raise InputError(f"A {kind} has no area: draw a rectangle, an ellipse or a polygon.")
-        vertices = np.array(
-            [self._attachment.to_scene(layer.data_to_world(vertex)) for vertex in layer.data[index]]
-        )
-        return ellipse(vertices) if kind == "ellipse" else vertices
+        return drawn_outline(self._attachment, layer, next(iter(chosen)))
 
     def offer(self) -> None:
         """List the layers that there are, and keep the choice."""
@@ -92,7 +86,32 @@ class RegionChoice(QComboBox):
         self.clear()
         self.addItem(_VIEW)
         self.addItem(_ALL)
-        for layer in self._attachment.viewer.layers:
-            if isinstance(layer, Shapes) and not layer.name.startswith(_OWN):
-                self.addItem(f"The shape in {layer.name}", layer)
+        for layer in region_layers(self._attachment):
+            self.addItem(f"The shape in {layer.name}", layer)
         self.setCurrentIndex(max(0, self.findText(before)))
+
+
+def region_layers(attachment: Attachment) -> list[Shapes]:
+    """Return the layers of shapes in which a person can have drawn regions."""
+    return [
+        layer
+        for layer in attachment.viewer.layers
+        if isinstance(layer, Shapes) and not layer.name.startswith(_OWN)
+    ]
+
+
+def drawn_outline(attachment: Attachment, layer: Shapes, index: int) -> np.ndarray:
+    """Return the outline of a shape, (n, 2) vertices (row, col) in pixels of the scene.
+
+    Raises
+    ------
+    InputError
+        If it has no area.
+    """
+    kind = layer.shape_type[index]
+    if kind in ("line", "path"):
+        raise InputError(f"A {kind} has no area: draw a rectangle, an ellipse or a polygon.")
+    vertices = np.array(
+        [attachment.to_scene(layer.data_to_world(vertex)) for vertex in layer.data[index]]
+    )
+    return ellipse(vertices) if kind == "ellipse" else vertices

@@ -12,17 +12,13 @@ from everything_scenes import discs, pixels_of
 from made_sessions import MODEL, Discs
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
 from small_model import save_small_model
 
-from napari_sam.finetune.checking import check_pictures
-from napari_sam.finetune.data import open_pictures
 from napari_sam.live.object_rows import ObjectRows
 from napari_sam.segment.objects import Candidate
 from napari_sam.session import Session
 from napari_sam.tiles.encoding import encode
 from napari_sam.widgets.attached import Attachment, attach
-from napari_sam.widgets.finetune import FineTuneWidget
 from napari_sam.widgets.object_table import ObjectTable
 from napari_sam.widgets.review import ReviewWidget
 from napari_sam.widgets.window import canvas
@@ -160,26 +156,6 @@ def test_objects_like_one(opened: tuple[Attachment, Session], qtbot: Any) -> Non
     qtbot.waitUntil(lambda: model.rowCount() == 3, timeout=PATIENCE)
     press(review.all_button)
     assert sorted(model.rows.ids.tolist()) == [1, 2, 4, 5]
-
-
-def test_training_data_and_the_command(
-    opened: tuple[Attachment, Session], qtbot: Any, tmp_path: Path
-) -> None:
-    attachment, _ = opened
-    widget = docked(attachment, FineTuneWidget(attachment.viewer), qtbot)
-    widget.folder.setText(str(tmp_path / "out"))
-    press(widget.export)
-    qtbot.waitUntil(widget.copy.isEnabled, timeout=PATIENCE)
-    assert "5 objects" in widget.note.text()
-    assert "--method lora" in widget.command.toPlainText()
-    press(widget.copy)
-    clipboard = QApplication.clipboard()
-    assert clipboard is not None
-    assert clipboard.text() == widget.command.toPlainText()
-    pictures = open_pictures(tmp_path / "out" / "images", tmp_path / "out" / "labels")
-    assert not [problem for problem in check_pictures(pictures) if problem.fatal]
-    press(widget.export)
-    qtbot.waitUntil(lambda: "choose another folder" in widget.note.text(), timeout=PATIENCE)
 
 
 def many(count: int) -> ObjectRows:

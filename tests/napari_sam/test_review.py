@@ -11,12 +11,8 @@ from hypothesis import strategies as st
 from made_sessions import Discs, made_scene, made_session, reopened, square
 
 from napari_sam.errors import InputError
-from napari_sam.finetune.checking import check_pictures
-from napari_sam.finetune.data import open_pictures
 from napari_sam.live.object_rows import ObjectRows, doubt_of
 from napari_sam.live.review import Review
-from napari_sam.live.training_data import export_training_data, plan_squares, train_command
-from napari_sam.scene import open_scene
 from napari_sam.segment.objects import Candidate
 from napari_sam.session import Session
 from napari_sam.tiles.regions import Region
@@ -168,74 +164,3 @@ def test_what_is_known_of_found_objects_is_shown(tmp_path: Path) -> None:
     assert np.isnan(doubt_of(None, 0.5, Region(0, 0, 1, 1), (5, 5)))
     rows = ObjectRows.none()
     assert rows.replaced({1, 2}, rows).by_doubt().tolist() == []
-
-
-# Training data
-
-
-def big_session(folder: Path, shape: tuple[int, int] = (700, 900)) -> Session:
-    pixels = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
-    return Session.create(folder, open_scene(pixels))
-
-
-def test_what_is_exported_can_be_trained_on(tmp_path: Path) -> None:
-    session = big_session(tmp_path / "session")
-    places = [(20, 30), (80, 500), (300, 120), (600, 800), (500, 450)]
-    for row, col in places:
-        session.add_object(square(row, col, 40, 30))
-    session.add_object(square(350, 200, 260, 200))  # larger than half a small square
-    done = export_training_data(session, tmp_path / "out")
-    assert done.objects == 6
-    assert done.pictures >= 4
-    pictures = open_pictures(done.images, done.labels)
-    assert len(pictures) == done.pictures
-    assert check_pictures(pictures) == []
-    picture = next(pictures[i] for i in range(len(pictures)) if "-0-0-0" in pictures.name(i))
-    ids = session.labels(Region(0, 0, *picture.objects.shape))
-    whole = session.scene.read_rgb(0, slice(0, ids.shape[0]), slice(0, ids.shape[1]))
-    np.testing.assert_array_equal(picture.image, whole)
-    assert sum(item.area for item in picture.objects.items) == (ids > 0).sum()
-    assert "--method lora" in train_command(done, "vit_nano", tmp_path / "run")
-
-
-def test_nothing_to_export_and_a_folder_that_is_taken(tmp_path: Path) -> None:
-    session = big_session(tmp_path / "session")
-    with pytest.raises(InputError, match="accept some first"):
-        export_training_data(session, tmp_path / "out")
-    session.add_object(square(5, 5))
-    (tmp_path / "out" / "images").mkdir(parents=True)
-    (tmp_path / "out" / "images" / "mine.png").touch()
-    with pytest.raises(InputError, match="choose another folder"):
-        export_training_data(session, tmp_path / "out")
-
-
-def test_an_object_that_fills_a_picture_is_no_picture(tmp_path: Path) -> None:
-    session = big_session(tmp_path / "session", (128, 2048))
-    session.add_object(square(0, 0, 128, 1024))
-    session.add_object(square(20, 1500))
-    session.add_object(square(30, 200), overlap="take_new")
-    done = export_training_data(session, tmp_path / "out")
-    problems = check_pictures(open_pictures(done.images, done.labels))
-    assert not [problem for problem in problems if problem.fatal]
-
-
-@given(
-    st.tuples(st.integers(1, 5000), st.integers(1, 5000)),
-    st.lists(st.tuples(*[st.floats(0, 1)] * 4), min_size=1, max_size=20),
-)
-def test_every_object_is_in_a_square(
-    shape: tuple[int, int], places: list[tuple[float, float, float, float]]
-) -> None:
-    corners = np.array(places)
-    first = np.floor(corners[:, :2] * np.array(shape)).clip(0, np.array(shape) - 1).astype(int)
-    last = first + 1 + np.floor(corners[:, 2:] ** 3 * (np.array(shape) - first - 1)).astype(int)
-    boxes = np.concatenate([first, last], axis=1)
-    squares = plan_squares(shape, boxes)
-    assert all(one.region.area and max(one.region.shape) <= 1024 for one in squares)
-    for row0, col0, row1, col1 in boxes.tolist():
-        middle = (row0 + row1 - 1) // 2, (col0 + col1 - 1) // 2
-        assert any(
-            one.region.row0 <= middle[0] >> one.level < one.region.row1
-            and one.region.col0 <= middle[1] >> one.level < one.region.col1
-            for one in squares
-        )
