@@ -44,7 +44,7 @@ def choose_units(
     Returns
     -------
     list of int
-        Which; at least one, and never all.
+        Which; at least one, and never most.
 
     Examples
     --------
@@ -53,16 +53,15 @@ def choose_units(
     """
     count = len(objects)
     total, wanted = sum(objects), min(least, max(1, int(_MOST * sum(crops))))
-    order = np.random.default_rng(seed).permutation(count).tolist()
+    most = max(1, int(_MOST * count))
     chosen: list[int] = []
-    for unit in order:
-        have = sum(objects[one] for one in chosen)
-        if have >= share * total and sum(crops[one] for one in chosen) >= wanted:
-            break
-        if len(chosen) == count - 1:
+    have = shown = 0
+    for unit in np.random.default_rng(seed).permutation(count).tolist():
+        if len(chosen) == most or (have >= share * total and shown >= wanted):
             break
         if have + objects[unit] <= max(share, _MOST) * total:
             chosen.append(unit)
+            have, shown = have + objects[unit], shown + crops[unit]
     return sorted(chosen) or [int(np.argmin(objects))]
 
 

@@ -221,23 +221,27 @@ def _by_units(
     free: Callable[[int], bool] = lambda index: True,
 ) -> list[Blocks]:
     """Give whole units to a part; the grounds with the same name are one unit."""
-    units = list(dict.fromkeys(name for index, name in enumerate(names) if free(index)))
-    objects, crops = [0] * len(units), [0] * len(units)
+    objects: dict[str, int] = {}
+    crops: dict[str, int] = {}
     for index, ground in enumerate(grounds):
         if free(index):
-            unit = units.index(names[index])
-            objects[unit] += len(ground.boxes)
-            whole = ground.block(TRAIN)
-            crops[unit] += (
-                len(ground.places)
-                if ground.small
-                else len(plan_crops(whole, ground.shape, ground.boxes))
-            )
-    chosen = {units[unit] for unit in choose_units(objects, crops, share, seed, least)}
+            unit = names[index]
+            objects[unit] = objects.get(unit, 0) + len(ground.boxes)
+            crops[unit] = crops.get(unit, 0) + _crops_of(ground)
+    units = list(objects)
+    taken = choose_units(list(objects.values()), list(crops.values()), share, seed, least)
+    chosen = {units[place] for place in taken}
     return [
         ground.block(part if free(index) and names[index] in chosen else TRAIN)
         for index, ground in enumerate(grounds)
     ]
+
+
+def _crops_of(ground: _Ground) -> int:
+    """Count the crops of a ground that is not divided."""
+    if ground.small:
+        return len(ground.places)
+    return len(plan_crops(ground.block(TRAIN), ground.shape, ground.boxes))
 
 
 def _by_blocks(grounds: Sequence[_Ground], share: float, seed: int) -> list[Blocks]:
