@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam.commands.running import progress_bar, stopping
 from napari_sam.engine.project import Project, find_images
-from napari_sam.errors import InputError
 from napari_sam.loading import check_model
 
 if TYPE_CHECKING:
@@ -155,7 +154,30 @@ def train(folder: Path, method: str | None, steps: int | None, device: str) -> N
     InputError
         If nothing is imported, or too little to learn from; if the training fails.
     """
-    raise InputError("not yet")
+    from napari_sam.engine.training import train_round
+    from napari_sam.live.lessons import Advanced
+
+    project = Project.open(folder)
+    check_model(project.base, device, "auto")
+    with stopping() as should_stop, _steps_shown() as show:
+        figures = train_round(
+            project,
+            method=method or "decoder",
+            advanced=Advanced(steps=steps),
+            device=device,
+            on_progress=show,
+            should_stop=should_stop,
+        )
+    learned, held_out = figures["learned_from"], figures["held_out"]
+    print(
+        f"round {figures['round']}: learned from {_count(learned, 'object')}, {held_out} held out"
+    )
+    for note in figures["notes"]:
+        print(f"  {note}")
+    print(figures["sentence"])
+    print(figures["forgetting"])
+    print(f"model:  {figures['model']}")
+    print(f"report: {project.round(figures['round']).folder / figures['report']}")
 
 
 def status(folder: Path, path: Path | None) -> None:
@@ -166,7 +188,18 @@ def status(folder: Path, path: Path | None) -> None:
     InputError
         If there is no project, or the picture cannot be written.
     """
-    raise InputError("not yet")
+    from napari_sam.engine.status import draw_rounds, round_rows, set_rows
+
+    project = Project.open(folder)
+    rows = round_rows(project)
+    print(f"{project.name}: {_count(len(project.images), 'image')}, base {project.base}")
+    if not rows:
+        print(f"no rounds yet; next: napari-sam engine propose {folder}")
+        return
+    print(set_rows(rows))
+    path = project.folder / "rounds.png" if path is None else path
+    draw_rounds(rows, path)
+    print(path)
 
 
 def export(folder: Path, output: Path, format_name: ExportFormat, *, automatic: bool) -> None:
@@ -229,6 +262,21 @@ def _shown(unit: str) -> Iterator[Progress]:
     """Show a bar for the image in hand."""
     with progress_bar(unit) as show:
         yield lambda name, done, of: show(done, of)
+
+
+@contextmanager
+def _steps_shown() -> Iterator[Progress]:
+    """Show a bar for each part of the training."""
+    with ExitStack() as bars:
+        shown: dict[str, Callable[[int, int], None]] = {}
+
+        def show(what: str, done: int, of: int) -> None:
+            if what not in shown:
+                bars.close()
+                shown[what] = bars.enter_context(progress_bar(what))
+            shown[what](done, of)
+
+        yield show
 
 
 def _table(proposed: Proposed) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -108,6 +109,8 @@ def import_round(
         current = project.current()
         if current.figures is not None:
             current = project.round(current.number + 1)
+        else:
+            _forget_training(current)
         before = project.round(current.number - 1).imported if current.number > 1 else None
         earlier = current.imported
         chosen = _chosen(project, sessions)
@@ -134,6 +137,23 @@ def import_round(
         )
         current.import_(imported)
     return current, imported
+
+
+def _forget_training(current: Round) -> None:
+    """Remove what was made of a round's objects, which are imported anew."""
+    from napari_sam.finetune.process import ENDED, TrainingProcess
+
+    run = current.folder / "run"
+    if run.is_dir() and TrainingProcess.attach(run).view().state not in ENDED:
+        raise InputError(
+            f"Round {current.number} is being trained: wait for it, or stop it, and import then."
+        )
+    for folder in (run, current.folder / "dataset"):
+        try:
+            if folder.exists():
+                shutil.rmtree(folder)
+        except OSError as error:
+            raise InputError(f"{folder} cannot be removed ({error.strerror or error}).") from error
 
 
 def costs_of(imported: Imported, since: float) -> Costs:

@@ -185,15 +185,13 @@ class Project:
     @property
     def held_out(self) -> dict[str, list[Region]]:
         """What no round learns from, by image: rectangles of level 0; empty before training."""
-        path = self.folder / "hold-out.json"
-        saved = read_saved(path)
-        try:
-            return {
-                str(key): [Region(*map(int, corners)) for corners in regions]
-                for key, regions in ({} if saved is None else saved["regions"]).items()
-            }
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise damaged(path, error) from error
+        folder = self.folder / "hold-out"
+        if not folder.exists():
+            return {}
+        # Datasets need what trains networks, which is slow to import.
+        from napari_sam.finetune.datasets import Dataset, held_out_regions
+
+        return held_out_regions(Dataset.open(folder))
 
     @property
     def model(self) -> str:
