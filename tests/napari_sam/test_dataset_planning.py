@@ -67,6 +67,18 @@ def test_crops_of_different_parts_are_apart_and_show_every_object_once(
     assert shown == np.flatnonzero(~blocks.crossing(boxes)).tolist()
 
 
+@given(annotated(), st.integers(0, 3))
+@settings(max_examples=20, deadline=None)
+def test_what_is_held_out_stays_held_out(
+    scene: tuple[tuple[int, int], np.ndarray], seed: int
+) -> None:
+    shape, boxes = scene
+    first = choose_blocks(plan_blocks(shape, boxes), boxes, 0.25, HOLD_OUT, seed)
+    others = boxes[first.parts_of(boxes) == TRAIN]
+    second = choose_blocks(first, others, 0.25, VALIDATION, seed)
+    np.testing.assert_array_equal(second.parts == HOLD_OUT, first.parts == HOLD_OUT)
+
+
 @given(annotated())
 @settings(max_examples=40, deadline=None)
 def test_objects_are_shown_at_the_level_where_they_fill_at_most_half_a_crop(

@@ -108,7 +108,9 @@ def choose_blocks(
         parts = blocks.parts.copy()
         taken = _first(counts[tuple(free[order].T)], share * total, wanted)
         parts[tuple(free[order[:taken]].T)] = part
-        tried = blocks.with_parts(_filled(parts, counts > 0))
+        # Blocks without objects follow the nearest that has some; others stay what they are.
+        follow = (blocks.parts == TRAIN) & (_filled(parts, counts > 0) == part)
+        tried = blocks.with_parts(np.where(follow, part, blocks.parts))
         kept, own = ~tried.crossing(boxes), tried.parts_of(boxes)
         inside, left = (
             np.count_nonzero(kept & (own == part)),
