@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -36,6 +36,14 @@ def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunFolder, "draw_curves", lambda folder: None)  # half of the time
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(tmp_path: Path) -> Iterator[None]:
+    """End the process that a test which failed has left: it would train on."""
+    yield
+    if ProcessFiles(tmp_path / "run").is_alive():
+        kill(tmp_path / "run")
 
 
 def until(process: TrainingProcess, wanted: Callable[[RunView], bool]) -> RunView:
