@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["about_model"]
 
+_LINK = "color: #3f8ef5"
+"""The palette's own colour cannot be read on napari's dark theme."""
+
 
 def about_model(model: ModelRow, store: EmbeddingStore | None) -> str:
     """Say what a model is, as rich text.
@@ -27,7 +30,7 @@ def about_model(model: ModelRow, store: EmbeddingStore | None) -> str:
     licence = escape(model.licence)
     if licence.startswith("see https://"):
         address = licence.removeprefix("see ")
-        licence = f'<a href="{address}">see its page</a>'
+        licence = f'<a style="{_LINK}" href="{address}">see its page</a>'
     told = f"{escape(model.name)}: {escape(model.description)}. Licence: {licence}."
     return told if model.own is None else f"{told}{_card(model.own)}{_reuse(model.own, store)}"
 
@@ -42,7 +45,7 @@ def _card(model: OwnModel) -> str:
             f"<td align='right'>&nbsp;{card.after[name]:.3f}</td></tr>"
             for name in figures
         )
-        head = "<tr><td><i>On its hold-out</i></td><td>&nbsp;base</td><td>&nbsp;it</td></tr>"
+        head = "<tr><td><i>On its hold-out</i></td><td>&nbsp;base</td><td>&nbsp;this</td></tr>"
         parts.append(f"<table>{head}{rows}</table>")
     if card.verdict not in ("", "better", "no better"):
         parts.append(f"{escape(card.verdict)}<br>")
@@ -52,7 +55,9 @@ def _card(model: OwnModel) -> str:
     if model.report is not None:
         pages = sorted(model.report.glob("*.html"))
         links.append(("report before/after", pages[0] if pages else model.report))
-    named = " · ".join(f'<a href="{escape(path.as_uri())}">{name}</a>' for name, path in links)
+    named = " · ".join(
+        f'<a style="{_LINK}" href="{escape(path.as_uri())}">{name}</a>' for name, path in links
+    )
     return f"<br>Made {escape(card.created[:10])}. {''.join(parts)}{named}"
 
 

@@ -82,7 +82,7 @@ class ModelsWidget(QWidget):
         self.remove = button("Remove ...", "Remove your model for good", self._remove)
         self.encode_again = EncodeAgain(self.attachment)
         self.path = QLineEdit()
-        self.path.setPlaceholderText("checkpoint or LoRA adapter")
+        self.path.setPlaceholderText("weights or adapter")
         self.path.setToolTip(
             "A .pth, .pt or .safetensors file of weights, or an adapter that 'napari-sam train' "
             "saved"
@@ -325,16 +325,15 @@ class ModelsWidget(QWidget):
             return
         now, before = Path(workplace.model_name).name, Path(former[0]).name
         count = len(workplace.session.ids)
-        objects = f"{count} object{'' if count == 1 else 's'}"
+        objects = f", and {count} object{'' if count == 1 else 's'} too" if count else ""
         if same:
             self.attachment.say(
                 f"{now} answers now, with the embeddings that are there, because it has the image "
-                f"encoder of {before}; it keeps {objects} too."
+                f"encoder of {before}; those are kept{objects}."
             )
             return
         self.attachment.say(
-            f"{now} answers now, with embeddings of its own; those of {before} are kept, and "
-            f"{objects} too."
+            f"{now} answers now, with embeddings of its own; those of {before} are kept{objects}."
         )
         if former[1].progress().done and workplace.store.progress().missing:
             self.encode_again.ask(
