@@ -23,6 +23,7 @@ from training_toys import TINY, TINY_VIT, Scenes, tiny_sam
 from napari_sam.cli import main
 from src_model import load_model
 from src_model.training.adapter_files import load_with_adapter
+from src_model.training.decoder_files import load_decoder
 from src_model.weight_files import model_hash, save_checkpoint
 
 QUICK = {
@@ -105,6 +106,8 @@ def test_a_run_leaves_everything_behind(data: Path, tmp_path: Path, method: str)
         a, b = base.state_dict(), trained.state_dict()
         assert all(torch.equal(a[n], b[n]) for n in a if n.startswith("image_encoder"))
         assert (run / "embeddings.zarr").is_dir()
+        load_decoder(base, run / "best_adapter.safetensors")
+        assert all(torch.equal(tensor, b[name]) for name, tensor in base.state_dict().items())
 
 
 def test_flags_do_for_the_common_case(
