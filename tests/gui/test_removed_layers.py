@@ -13,13 +13,13 @@ import napari_sam
 viewer = napari.Viewer()
 napari_sam.attach(viewer)
 viewer.add_image(np.random.default_rng(0).random((64, 64)))
-for _ in range(8):  # without what guards it, it crashes sooner or later
+for _ in range(6):  # without what guards it, it crashes sooner or later
     boxes = viewer.add_shapes([[[4, 4], [4, 30], [30, 30], [30, 4]]])
     clicks = viewer.add_points([[9, 9], [40, 40]], text={"string": "here"})
-    QTest.qWait(120)
+    QTest.qWait(80)
     for layer in (boxes, clicks):
         viewer.layers.remove(layer)
-    QTest.qWait(120)
+    QTest.qWait(80)
 viewer.close()
 print("still there")
 """

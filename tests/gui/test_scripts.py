@@ -37,7 +37,7 @@ def test_a_script_prompts_chooses_and_accepts(make_napari_viewer: Callable[..., 
         sam.accept()
     with pytest.raises(InputError, match="outside"):
         sam.prompt(points=[[800, 90]])
-    found = sam.everything()
+    found = sam.everything(sizes=(40, None))
     assert len(workplace.session.add_objects(found, overlap="take_new")) == len(found)
     sam.close()
     assert [layer.name for layer in viewer.layers] == ["pixels"]
