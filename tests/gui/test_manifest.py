@@ -14,7 +14,7 @@ from npe2 import PluginManager, PluginManifest
 
 ROOT = Path(__file__).parents[2]
 
-WIDGETS = ("Segment", "Embed", "Segment everything", "Review", "Fine-tune", "Models")
+WIDGETS = ("Segment", "Embed", "Segment everything", "Review", "Fine-tune", "Data engine", "Models")
 
 MANIFEST = PluginManifest.from_file(ROOT / "napari.yaml")
 
