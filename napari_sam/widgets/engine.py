@@ -30,8 +30,10 @@ from napari_sam.engine.status import draw_rounds, round_rows, set_rows
 from napari_sam.errors import InputError
 
 from .attached import attach
+from .class_review import ClassReview
 from .controls import Message, button, in_a_row, labelled, scrolling
 from .engine_lending import Lending, is_image
+from .fold import Fold
 from .jobs import Job, run_job
 from .opening import image_layers
 from .proposed_layer import ProposedLayer
@@ -112,6 +114,7 @@ class EngineWidget(QWidget):
         self.table.setToolTip("Click on a region to go there")
         self.table.itemSelectionChanged.connect(self._go_to_chosen)
         self.note = Message()
+        self.classes = ClassReview(self.attachment)
         scrolling(
             self,
             labelled(("Project", in_a_row(self.folder, choose))),
@@ -124,6 +127,7 @@ class EngineWidget(QWidget):
             self.progress,
             self.note,
             self.table,
+            Fold("Classes", self.classes),
         )
 
     # What a person asks for

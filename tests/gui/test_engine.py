@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_projects import made_project
+from engine_projects import made_project, true_masks
 from small_model import save_small_model
 
 from napari_sam.engine.project import Project
 from napari_sam.engine.proposing import propose
 from napari_sam.session import Runs
+from napari_sam.tiles.encoding import encode
 from napari_sam.tiles.regions import Region
 from napari_sam.widgets.engine import EngineWidget
 from napari_sam.widgets.proposed_layer import PROPOSED
@@ -114,3 +115,40 @@ def test_what_is_wrong_is_said(
     assert "is no project" in widget.note.text()
     assert not widget.propose_button.isEnabled()
     assert widget.propose() is None
+
+
+def test_classes_are_looked_through_from_the_least_sure_one(
+    widget: EngineWidget, qtbot: Any
+) -> None:
+    chosen(widget, 0, qtbot)
+    workplace = widget.attachment.workplace
+    assert workplace is not None
+    session, review = workplace.session, widget.classes
+    for runs in true_masks(int(widget._regions[0][1].image[-1])).values():
+        session.add_object(runs)
+    job = review.ask()
+    qtbot.waitUntil(lambda: not job.running, timeout=PATIENCE)
+    assert "two or more" in review.note.text()
+    session.classify({1: "large", 2: "small", 3: "large"})
+    encode(workplace.scene, workplace.sam, workplace.store)
+    job = review.ask()
+    qtbot.waitUntil(lambda: not job.running, timeout=PATIENCE)
+    assert "2 large, 1 small" in review.note.text()
+    rows = review.table.rowCount()
+    assert rows == len(session.ids) - 3
+    shown = [float(review.table.item(row, 2).text()) for row in range(rows)]
+    assert shown == sorted(shown)
+    first = int(review.table.item(0, 0).text())
+    seen, box = widget.attachment.viewport(), session.mask(first).box
+    assert (seen & box).area == box.area
+    review.name.setCurrentText("odd")
+    review.accept()
+    assert session.info(first).class_name == "odd"
+    assert review.table.rowCount() == rows - 1
+    review.least.setValue(0)
+    review.apply()
+    assert review.table.rowCount() == 0
+    assert all(session.info(number).class_name for number in session.ids)
+    assert session.undo()
+    assert session.info(first).class_name == "odd"
+    assert sum(session.info(number).class_name is None for number in session.ids) == rows - 1
