@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["draw_curves"]
+__all__ = ["draw_curves", "smooth"]
 
 
 _STYLES: dict[str, dict[str, Any]] = {
@@ -40,14 +40,14 @@ def draw_curves(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
             if points:
                 steps, values = np.array(points, float).T
                 if kind == "training":
-                    values = _smooth(values)
+                    values = smooth(values)
                 label = f"{name} ({kind})"
                 right.plot(steps, values, color=f"C{number}", label=label, **style)
     for name in ("loss", "dense"):
         points = [(x["step"], x[name]) for x in lines if x["kind"] == "training" and name in x]
         if points:
             steps, values = np.array(points, float).T
-            left.plot(steps, _smooth(values), label=name)
+            left.plot(steps, smooth(values), label=name)
     left.set(xlabel="step", title="loss")
     right.set(xlabel="step", title="mean IoU")
     for axes in (left, right):
@@ -61,7 +61,7 @@ def _is_score(name: str) -> bool:
     return name not in ("step", "kind", "loss", "dense", "gradient", "rate", "seconds")
 
 
-def _smooth(values: np.ndarray, most: int = 25) -> np.ndarray:
+def smooth(values: np.ndarray, most: int = 25) -> np.ndarray:
     """Average over up to ``most`` neighbours: single steps see other images each time."""
     reach = max(1, min(most, len(values) // 10))
     kernel = np.ones(reach)

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Curve", "curve_of", "smoothed", "ticks"]
+from napari_sam.finetune.curves import smooth
+
+__all__ = ["Curve", "curve_of", "ticks"]
 
 _POINTS = 400
 """More are not seen."""
@@ -54,23 +56,10 @@ def curve_of(
         return None
     steps, values = points.T
     if not marked:
-        values = smoothed(values)
+        values = smooth(values)
         chosen = np.unique(np.linspace(0, len(steps) - 1, _POINTS).round().astype(int))
         steps, values = steps[chosen], values[chosen]
     return Curve(name, tuple(steps.tolist()), tuple(values.tolist()), marked)
-
-
-def smoothed(values: np.ndarray, most: int = 25) -> np.ndarray:
-    """Average over up to `most` neighbours, over fewer where there are few.
-
-    Examples
-    --------
-    >>> smoothed(np.array([1.0, 3.0])).tolist()
-    [1.0, 3.0]
-    """
-    reach = max(1, min(most, len(values) // 10))
-    kernel = np.ones(reach)
-    return np.convolve(values, kernel, "same") / np.convolve(np.ones_like(values), kernel, "same")
 
 
 def ticks(low: float, high: float, count: int = 4) -> tuple[float, ...]:

@@ -39,8 +39,8 @@ METHODS = (
     Way(
         "decoder",
         "Decoder only",
-        "The quickest: the encoder stays, so that each picture is encoded only once, and the "
-        "embeddings of your images can be used on",
+        "What draws the masks: the encoder stays, so that each picture is encoded only once, and "
+        "the embeddings of your images are used on",
     ),
     Way(
         "lora",
@@ -55,7 +55,7 @@ METHODS = (
         "encoded anew",
     ),
 )
-"""Quickest first."""
+"""What changes least comes first."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from napari_sam.live.look import Look, take_a_look
 
 from .browsing import open_outside
 from .controls import Message, button, in_a_row, labelled
+from .encode_again import EncodeAgain
 from .figure_table import FigureTable
 from .jobs import Job, run_job
 from .look_layer import LookLayer
@@ -23,6 +24,7 @@ from .preview_picture import PicturePane
 if TYPE_CHECKING:
     from napari_sam.finetune.process import RunView
     from napari_sam.own_models import OwnModel
+    from napari_sam.tiles.store import EmbeddingStore
 
     from .attached import Attachment
 
@@ -80,6 +82,7 @@ class ResultStep(QWidget):
         self.use = button(
             "Use it now", "Let it answer for this image; objects and prompts stay", self.use_it
         )
+        self.encode_again = EncodeAgain(self._attachment)
         self.shown = QWidget()
         inner = QVBoxLayout(self.shown)
         inner.setContentsMargins(0, 0, 0, 0)
@@ -102,6 +105,7 @@ class ResultStep(QWidget):
             self.progress,
             self.shown,
             self.said,
+            self.encode_again,
         ):
             layout.addWidget(part)
 
@@ -222,8 +226,10 @@ class ResultStep(QWidget):
 
     def use_it(self) -> None:
         """Let the model that was kept answer for the image that is open."""
-        if self._own is None:
+        workplace = self._attachment.workplace
+        if self._own is None or workplace is None:
             return
+        before = workplace.store
         try:
             job = self._attachment.use(self._attachment.image_layer, model=self._own)
         except InputError as error:
@@ -232,19 +238,29 @@ class ResultStep(QWidget):
         name = self._own
         self.said.setText(f"Loading {name} ...")
         job.failed.connect(lambda sentence: self.said.tell("warning", sentence))
-        job.finished.connect(lambda _: self._in_use(name))
+        job.finished.connect(lambda _: self._in_use(name, before))
 
-    def _in_use(self, name: str) -> None:
-        """Say what becomes of the embeddings that there are."""
+    def _in_use(self, name: str, before: EmbeddingStore) -> None:
+        """Say what becomes of the embeddings that there are, and ask if that takes long."""
         workplace = self._attachment.workplace
         if workplace is None or workplace.model_name != name:
             return
-        notes = " ".join(workplace.notes) or (
-            "It has embeddings of its own: tiles are encoded anew as they are looked at; those of "
-            "the model before are kept."
-        )
-        self.said.setText(f"{name} answers now; objects and prompts stay. {notes}")
         self._enable()
+        if workplace.store.place.name == before.place.name:
+            self.said.setText(
+                f"{name} answers now, with the embeddings that are there: it has the same image "
+                f"encoder. Objects and prompts stay."
+            )
+            return
+        self.said.setText(
+            f"{name} answers now, with embeddings of its own; those of before are kept. Objects "
+            f"and prompts stay."
+        )
+        if before.progress().done and workplace.store.progress().missing:
+            self.encode_again.ask(
+                f"The image encoder of {name} is another one, so that the image has to be encoded "
+                f"again."
+            )
 
     # Work in the background
 
@@ -285,6 +301,7 @@ class ResultStep(QWidget):
     def _changed(self, workplace: Any) -> None:
         if workplace is None:
             self._look.clear()
+            self.encode_again.hide()
         self._enable()
 
     def _enable(self, *_: object) -> None:

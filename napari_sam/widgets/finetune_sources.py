@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Sources"]
 
 _ROLE = Qt.ItemDataRole.UserRole
-_ROWS = 4
+_ROWS = 3
 """Of the list; the others are scrolled to."""
 
 Finished = Mapping[tuple[int, int], list[np.ndarray]]

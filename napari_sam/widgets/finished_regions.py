@@ -50,7 +50,8 @@ class FinishedRegions(QWidget):
         self.said = Message()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(in_a_row(self.choice, self.take, self.forget))
+        layout.addWidget(self.choice)
+        layout.addWidget(in_a_row(self.take, self.forget))
         layout.addWidget(self.said)
 
     @property

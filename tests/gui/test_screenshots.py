@@ -102,6 +102,9 @@ def test_segment_review_and_the_others(make_napari_viewer: Make, folder: Path) -
         if kind is ReviewWidget:
             widget.next_button.click()
             rest(1.0)
+        if kind is FineTuneWidget:
+            widget.data.prepare.click()
+            until(widget.data.map.isVisible, 120)
         picture(viewer, folder / f"{name}.png")
 
 
