@@ -54,7 +54,7 @@ def propose(
     from napari_sam.engine.proposing import propose as choose
 
     project = _opened(folder, model)
-    with stopping() as should_stop, _shown("tiles") as show:
+    with stopping() as should_stop, _shown("parts") as show:
         current, proposed = choose(
             project,
             number,
@@ -90,7 +90,7 @@ def fill(
     from napari_sam.engine.filling import fill_automatically
 
     project = _opened(folder, model)
-    with stopping() as should_stop, _shown("tiles") as show:
+    with stopping() as should_stop, _shown("parts") as show:
         if automatic:
             filled = fill_automatically(
                 project,
@@ -229,7 +229,7 @@ def classes(folder: Path, key: str | None, least: float | None, *, model: str | 
     from napari_sam.engine.class_files import classify_images
 
     project = _opened(folder, model)
-    with stopping() as should_stop, _shown("tiles") as show:
+    with stopping() as should_stop, _shown("parts") as show:
         found = classify_images(
             project, key, least, model=model, on_progress=show, should_stop=should_stop
         )

@@ -59,7 +59,7 @@ def classify_images(
             known = {info.class_name for number in session.ids if (info := session.info(number))}
             if key is None and len(known - {None}) < 2:
                 continue
-            told = naming(on_progress, image.key)
+            told = naming(on_progress, project, image)
             proposals = propose_classes(
                 session, workplace.store, on_progress=told, should_stop=should_stop
             )

@@ -115,7 +115,7 @@ def fill(
                     where,
                     predicted_iou,
                     stability,
-                    naming(on_progress, image.key),
+                    naming(on_progress, project, image),
                     should_stop,
                 )
                 made = _add(workplace.session, found)
@@ -165,7 +165,7 @@ def fill_automatically(
                     None,
                     predicted_iou,
                     stability,
-                    naming(on_progress, image.key),
+                    naming(on_progress, project, image),
                     should_stop,
                 )
                 about = {

@@ -26,7 +26,7 @@ MOST_TILES = 64
 """Of a large image: tiles that are looked at in a round."""
 
 Progress = Callable[[str, int, int], object]
-"""Takes what is worked on, how much is done, and how much there is to do."""
+"""Takes what is worked on, how much of all is done, and how much there is to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ def propose(
         images = []
         for image in project.images:
             taken = worked_on.get(image.key, []) + held_out.get(image.key, [])
-            told = naming(on_progress, image.key)
+            told = naming(on_progress, project, image)
             where = _Where(taken, side, most_tiles, current.number)
             images.append(_look(image, name, where, opener, told, should_stop))
             if should_stop is not None and should_stop():
@@ -214,8 +214,19 @@ def _share(block: Region, taken: list[Region]) -> float:
     return sum((block & one).area for one in set(taken)) / block.area
 
 
-def naming(on_progress: Progress | None, name: str) -> Callable[[int, int], object] | None:
-    """Return what tells how far an image is; None if nobody wants to know."""
+def naming(
+    on_progress: Progress | None, project: Project, image: ProjectImage
+) -> Callable[[int, int], object] | None:
+    """Return what tells how far a project is, while tiles of one of its images are worked on.
+
+    Each image counts the same. None if nobody wants to know.
+    """
     if on_progress is None:
         return None
-    return lambda done, of: on_progress(name, done, of)
+    before, images = image.number - 1, len(project.images)
+
+    def told(done: int, of: int) -> None:
+        on_progress(image.key, before * of + done, images * of)
+
+    told(0, 1)
+    return told
