@@ -1,7 +1,7 @@
 """Classes for objects: what people said of some is learned, and proposed for the rest.
 
 An object is described by what the network sees of it (see `live.similar`); a logistic regression on
-standardised descriptions says how likely each class is.
+descriptions that are standardised over all objects says how likely each class is.
 """
 
 from __future__ import annotations
@@ -153,7 +153,6 @@ def learn_classes(
     # Slow to import, and not needed by anything else.
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     names = [classes[number] for number in examples]
@@ -164,22 +163,22 @@ def learn_classes(
             "another one."
         )
     # Rare classes count as much as common ones: people name a few of each.
-    network = make_pipeline(
-        StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000)
-    )
-    looks = np.stack(list(examples.values()))
+    regression = LogisticRegression(class_weight="balanced", max_iter=1000)
+    # Over all objects: the spread of a few examples says little.
+    scaler = StandardScaler().fit(np.stack([*examples.values(), *others.values()]))
+    looks = scaler.transform(np.stack(list(examples.values())))
     agreement = None
     if (fewest := min(counts.values())) >= 2:
         folds = StratifiedKFold(min(_FOLDS, fewest), shuffle=True, random_state=0)
-        said = cross_val_predict(network, looks, names, cv=folds)
+        said = cross_val_predict(regression, looks, names, cv=folds)
         agreement = float(np.mean(said == np.array(names)))
     if not others:
         return [], agreement
-    network.fit(looks, names)
-    likely = network.predict_proba(np.stack(list(others.values())))
+    regression.fit(looks, names)
+    likely = regression.predict_proba(scaler.transform(np.stack(list(others.values()))))
     best = likely.argmax(1)
     return [
-        ProposedClass(number, str(network.classes_[index]), float(row[index]))
+        ProposedClass(number, str(regression.classes_[index]), float(row[index]))
         for number, index, row in zip(others, best.tolist(), likely, strict=True)
     ], agreement
 

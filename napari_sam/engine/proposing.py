@@ -178,7 +178,7 @@ def _reason(number: int, doubt: float, choice: Choice, annotated: bool) -> str:
     Examples
     --------
     >>> _reason(12, 0.41, Choice(3, 0.9, 0.85, None), True)
-    '12 candidates with a mean doubt of 0.41, more than in 85 % of the regions'
+    '12 candidates with a mean doubt of 0.41, more than in 85 % of the others'
     >>> _reason(0, 0.0, Choice(3, 0.4, 0.0, 0.7), False)
     'nothing is found there; 0.70 away from all that is proposed before'
     """
@@ -187,7 +187,7 @@ def _reason(number: int, doubt: float, choice: Choice, annotated: bool) -> str:
         share = f"{100 * choice.doubt_share:.0f} %"
         words = (
             f"{number} candidate{'s'[: number != 1]} with a mean doubt of {doubt:.2f}, more than "
-            f"in {share} of the regions"
+            f"in {share} of the others"
         )
     if choice.distance is None:
         return words
