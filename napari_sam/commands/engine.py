@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_sam.cli_options import DEFAULT_MODEL
 from napari_sam.commands.running import progress_bar, stopping
 from napari_sam.engine.project import Project, find_images
 from napari_sam.loading import check_model
@@ -67,7 +68,8 @@ def propose(
     print(f"round {current.number}, {proposed.looked_at} regions compared with {proposed.model}")
     print(_table(proposed))
     first = project.image(proposed.regions[0].image).where
-    print(f"next: napari-sam engine fill {folder}, or napari-sam open {first}")
+    with_model = "" if project.model == DEFAULT_MODEL else f" --model {project.model}"
+    print(f"next: napari-sam engine fill {folder}, or napari-sam open {first}{with_model}")
 
 
 def fill(

@@ -53,39 +53,59 @@ class Effort:
 
 @dataclass(frozen=True)
 class _Event:
-    """Something that happened."""
+    """Something that happened; `made` are objects that were not there before."""
 
     time: float | None
     ids: tuple[int, ...] = ()
     clicks: int = 0
     by_person: bool = False
+    made: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What matters of a step: which objects it is about, makes, changes and renames."""
+
+    ids: tuple[int, ...]
+    made: tuple[int, ...]
+    changes: bool
+    renamed: Mapping[int, int]
 
 
 @dataclass
 class _Steps:
     """The steps of a session as far as they matter, and how many of them are done."""
 
-    steps: list[tuple[tuple[int, ...], bool, dict[int, int]]] = field(default_factory=list)
+    steps: list[_Step] = field(default_factory=list)
     position: int = 0
 
-    def add(self, ids: tuple[int, ...], changes: bool, renamed: dict[int, int]) -> None:
+    def add(self, step: _Step) -> None:
         del self.steps[self.position :]
-        self.steps.append((ids, changes, renamed))
+        self.steps.append(step)
         self.position += 1
 
     def travel(self, back: bool) -> tuple[int, ...]:
         """Undo or redo a step, and return the objects that it is about."""
         number = self.position - back
         self.position += -1 if back else 1
-        return self.steps[number][0] if 0 <= number < len(self.steps) else ()
+        return self.steps[number].ids if 0 <= number < len(self.steps) else ()
 
     @property
     def changed(self) -> set[int]:
-        return {one for ids, changes, _ in self.steps[: self.position] if changes for one in ids}
+        """The objects that a person made or changed, by the ids that they had then."""
+        found: set[int] = set()
+        for step in self.steps[: self.position]:
+            if step.changes:
+                found.update(step.ids)
+            else:
+                found.difference_update(step.made)  # imported labels may have ids of before
+        return found
 
     @property
     def renamed(self) -> dict[int, int]:
-        return {was: now for _, _, some in self.steps[: self.position] for was, now in some.items()}
+        """Which ids became which."""
+        done = self.steps[: self.position]
+        return {was: now for step in done for was, now in step.renamed.items()}
 
 
 def read_effort(session: Path, reviewed: Path, since: float = 0.0) -> dict[int, Effort]:
@@ -117,6 +137,9 @@ def read_effort(session: Path, reviewed: Path, since: float = 0.0) -> dict[int, 
         assert event.time is not None
         gap = None if before is None else event.time - before
         before = event.time
+        if not event.by_person:
+            for number in event.made:
+                found.pop(_now(number, renamed), None)
         if not event.by_person or event.time <= since:
             continue
         for number in event.ids:
@@ -153,17 +176,19 @@ def _event(line: Mapping[str, Any], steps: _Steps) -> _Event:
     own = step["arguments"].get("id")
     ids = (int(own),) if own in about else tuple(sorted(about))
     by_person = step["name"] not in _BY_ITSELF
-    renamed = {}
+    renamed, made = {}, []
     for change in changes:
         was, became = change.get("info") or (None, None)
         if was and became and was["id"] != became["id"]:
             renamed[was["id"]] = became["id"]
+        if became and not was:
+            made.append(int(became["id"]))
         if time is None and became is not None:
             time = became["provenance"].get("time")
     pixels = any(change.keys() & {"added", "removed"} for change in changes)
-    steps.add(ids, by_person and pixels, renamed)
+    steps.add(_Step(ids, tuple(made), by_person and pixels, renamed))
     clicks = sum(_clicks(*one["prompts"]) for one in prompts) + (step["name"] in _STROKES)
-    return _Event(time, ids, clicks if by_person else 0, by_person)
+    return _Event(time, ids, clicks if by_person else 0, by_person, tuple(made))
 
 
 def _clicks(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> int:

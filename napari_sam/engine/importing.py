@@ -135,7 +135,7 @@ def import_round(
             objects,
             _finished(current, finished, shapes, earlier),
         )
-        current.import_(imported)
+        current.note_imported(imported)
     return current, imported
 
 

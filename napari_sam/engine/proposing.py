@@ -105,7 +105,7 @@ def propose(
             if should_stop is not None and should_stop():
                 raise InputError("Stopped: nothing is proposed yet; what was encoded is kept.")
         proposed = _choose(project, images, count, name)
-        current.propose(proposed)
+        current.note_proposed(proposed)
     return current, proposed
 
 

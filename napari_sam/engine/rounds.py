@@ -172,7 +172,7 @@ class Round:
         except (KeyError, TypeError, ValueError) as error:
             raise damaged(path, error) from error
 
-    def propose(self, proposed: Proposed) -> None:
+    def note_proposed(self, proposed: Proposed) -> None:
         """Write the regions; those of an earlier try are replaced."""
         regions = [{**asdict(one), "region": _corners(one.region)} for one in proposed.regions]
         content = {"model": proposed.model, "looked_at": proposed.looked_at, "regions": regions}
@@ -207,7 +207,7 @@ class Round:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged(path, error) from error
 
-    def import_(self, imported: Imported) -> None:
+    def note_imported(self, imported: Imported) -> None:
         """Write what was imported."""
         content = {
             "time": imported.time,

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam.engine.filling import fill
-from napari_sam.engine.importing import import_round
+from napari_sam.engine.importing import Finished, import_round
 from napari_sam.engine.project import Project, ProjectImage
 from napari_sam.engine.proposing import propose
 from napari_sam.engine.rounds import ProposedRegion
@@ -36,12 +36,16 @@ from .engine_lending import Lending, is_image
 from .fold import Fold
 from .jobs import Job, run_job
 from .opening import image_layers
+from .preview_picture import PicturePane
 from .proposed_layer import ProposedLayer
 
 if TYPE_CHECKING:
     import napari
 
 __all__ = ["EngineWidget"]
+
+_PICTURE = "rounds.png"
+"""In the project's folder."""
 
 _COLUMNS = ("Round", "Image", "Place", "Score", "Why")
 
@@ -105,8 +109,11 @@ class EngineWidget(QWidget):
         self.train_button = button(
             "Train", "Teach the base all that is annotated, and compare both", self.train
         )
+        self.status_button = button(
+            "Status", "Draw what objects took and how good the models are", self.draw
+        )
         self.stop_button = button("Stop", "Stop; what is done is kept", self.stop)
-        self.progress = QProgressBar()
+        self.progress, self.picture = QProgressBar(), PicturePane()
         self.table = QTableWidget(0, len(_COLUMNS))
         self.table.setHorizontalHeaderLabels(_COLUMNS)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -120,10 +127,12 @@ class EngineWidget(QWidget):
             labelled(("Project", in_a_row(self.folder, choose))),
             self.about,
             self.rounds,
+            self.picture,
             labelled(("Regions", self.count)),
             in_a_row(self.propose_button, self.fill_button),
             self.finished,
-            in_a_row(self.import_button, self.train_button, self.stop_button),
+            in_a_row(self.import_button, self.train_button),
+            in_a_row(self.status_button, self.stop_button),
             self.progress,
             self.note,
             self.table,
@@ -172,12 +181,12 @@ class EngineWidget(QWidget):
 
     def import_objects(self) -> Job | None:
         """Note what people made."""
-        said = "regions" if self.finished.isChecked() else "none"
+        said: Finished = "regions" if self.finished.isChecked() else "none"
 
         def work(project: Project, told: Any, stop: Any) -> str:
             current, imported = import_round(
                 project,
-                finished=said,  # type: ignore[arg-type]
+                finished=said,
                 opener=self._lending.session,
                 on_progress=told,
             )
@@ -196,10 +205,19 @@ class EngineWidget(QWidget):
             figures = train_round(
                 project, opener=self._lending.session, on_progress=told, should_stop=stop
             )
-            draw_rounds(round_rows(project), project.folder / "rounds.png")
             return f"{figures['sentence']} The model is called {figures['model']}."
 
         return self._run("training", work)
+
+    def draw(self) -> Job | None:
+        """Draw the rounds."""
+
+        def work(project: Project, told: Any, stop: Any) -> str:
+            path = project.folder / _PICTURE
+            draw_rounds(round_rows(project), path)
+            return f"The rounds are drawn in {path}."
+
+        return self._run("drawing the rounds", work)
 
     def stop(self) -> None:
         """Stop what is being done."""
@@ -273,6 +291,9 @@ class EngineWidget(QWidget):
                 proposed = one.proposed
                 for region in () if proposed is None else proposed.regions:
                     self._regions.append((one.number, region))
+        self.picture.show_file(None)
+        if project is not None and (project.folder / _PICTURE).exists():
+            self.picture.show_file(project.folder / _PICTURE)
         self._list_regions()
         self._show_regions()
         self._enable()
@@ -312,7 +333,13 @@ class EngineWidget(QWidget):
 
     def _enable(self) -> None:
         free = self.project is not None and self._job is None
-        for one in (self.propose_button, self.fill_button, self.import_button, self.train_button):
+        for one in (
+            self.propose_button,
+            self.fill_button,
+            self.import_button,
+            self.train_button,
+            self.status_button,
+        ):
             one.setEnabled(free)
         self.stop_button.setEnabled(self._job is not None)
 

@@ -99,6 +99,8 @@ def test_the_steps_of_a_round_beside_an_image_that_is_open(
     imported = project.round(1).imported
     assert imported is not None
     assert any(one.kind == "person" for some in imported.objects.values() for one in some)
+    assert "rounds.png" in done(widget, widget.draw(), qtbot)
+    assert widget.picture.path == project.folder / "rounds.png"
     assert widget.train_button.isEnabled()
     assert not widget.stop_button.isEnabled()
 

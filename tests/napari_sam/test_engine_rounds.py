@@ -113,6 +113,16 @@ def test_who_is_behind_an_object(tmp_path: Path) -> None:
         assert read_effort(session.path, tmp_path / REVIEW_FILE)[12].clicks == 1
 
 
+def test_labels_that_take_ids_of_before_are_no_changed_objects(tmp_path: Path) -> None:
+    with made_session(tmp_path / "session") as session:
+        session.add_objects([found(0, 0), found(5, 5)])
+        session.paint(1, square(0, 3, 2))
+        session.delete(1, 2)
+        session.import_labels(np.pad([[1, 2]], ((0, 23), (28, 0))))
+        assert kinds_of(session) == {1: "imported", 2: "imported"}
+        assert 1 not in read_effort(session.path, tmp_path / REVIEW_FILE)
+
+
 def test_a_correction_counts_its_clicks_and_no_own_mask(tmp_path: Path) -> None:
     with made_session(tmp_path / "session") as session:
         session.add_object(square(5, 5))
