@@ -90,9 +90,8 @@ def _init(steps: Any) -> None:
     parser.add_argument(
         "--base",
         metavar="M",
-        default=DEFAULT_MODEL,
         help="what every round is trained from: a name from `napari-sam models`, or a file "
-        "(default: %(default)s)",
+        f"(default: {DEFAULT_MODEL}, or what the project has)",
     )
 
 

@@ -24,7 +24,7 @@ _CLASSES_SHOWN = 10
 Progress = Callable[[str, int, int], None]
 
 
-def init(folder: Path, images: Sequence[str], base: str) -> None:
+def init(folder: Path, images: Sequence[str], base: str | None) -> None:
     """Begin a project, or add images to one.
 
     Raises
@@ -32,6 +32,9 @@ def init(folder: Path, images: Sequence[str], base: str) -> None:
     InputError
         If images or model are not there, or the folder cannot be used.
     """
+    if base is None:
+        there = (folder / "project.json").exists()
+        base = Project.open(folder).base if there else DEFAULT_MODEL
     check_model(base, "auto", "auto")
     path = Path(base).expanduser()
     project = Project.create(

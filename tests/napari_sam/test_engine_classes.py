@@ -6,15 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_projects import annotate, made_project
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_sessions import made_session, square
 from test_similar import all_encoded, empty_store, scene_with
 
+from napari_sam.cli import main
 from napari_sam.engine.classes import apply_classes, learn_classes, propose_classes
 from napari_sam.errors import InputError
+from napari_sam.live.workplace import Workplace
 from napari_sam.scene import open_scene
 from napari_sam.session import Session
+from napari_sam.tiles.encoding import encode as encode_scene
 
 PLACES = [(row, col) for row in (4, 40, 80) for col in range(4, 190, 24)]
 
@@ -109,3 +113,30 @@ def test_confidences_are_shares_and_the_best_class_is_named(
     assert all(1 / classes - 1e-9 <= one.confidence <= 1 for one in found)
     assert {one.class_name for one in found} <= set(names.values())
     assert (agreement is None) == (examples == 1)
+
+
+def test_the_command_proposes_and_applies(
+    tmp_path: Path, tiny_weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = made_project(tmp_path, str(tiny_weights), images=2)
+    annotate(project, 0)
+    command = ["engine", "classes", str(project.folder)]
+    assert main(command) == 2
+    assert "two or more classes" in capsys.readouterr().err
+    with Workplace.open(project.images[0].picture, project.base) as workplace:
+        workplace.session.classify({1: "round", 2: "other"})
+        encode_scene(workplace.scene, workplace.sam, workplace.store)
+        count = len(workplace.session.ids)
+    assert main(command) == 0
+    told = capsys.readouterr().out
+    assert "cells0: learned from 1 other, 1 round" in told
+    assert told.count("  object ") == count - 2
+    assert main([*command, "--image", "cells0", "--apply"]) == 0
+    assert f"{count - 2} objects classified" in capsys.readouterr().out
+    with Workplace.open(project.images[0].picture, project.base) as workplace:
+        session = workplace.session
+        assert all(session.info(number).class_name for number in session.ids)
+        assert session.undo()
+        assert sum(session.info(number).class_name is None for number in session.ids) == count - 2
+    assert main([*command, "--image", "nowhere"]) == 2
+    assert "has no image nowhere" in capsys.readouterr().err

@@ -44,6 +44,19 @@ def test_a_project_is_found_again_also_where_it_was_moved_to(tmp_path: Path, mod
     assert moved.model == model
 
 
+def test_the_command_begins_a_project_and_adds_images(
+    tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, folder = made_images(tmp_path / "images", 2), tmp_path / "p"
+    assert main(["engine", "init", str(folder), "--images", images[0], "--base", model]) == 0
+    assert main(["engine", "init", str(folder), "--images", str(tmp_path / "images")]) == 0
+    assert "2 images, base" in capsys.readouterr().out
+    assert [image.key for image in Project.open(folder).images] == ["cells0", "cells1"]
+    assert main(["engine", "init", str(folder), "--images", images[0], "--base", "vit_none"]) == 2
+    assert main(["engine", "status", str(folder)]) == 0
+    assert "no rounds yet" in capsys.readouterr().out
+
+
 def test_images_of_the_same_name_have_keys_of_their_own(tmp_path: Path, model: str) -> None:
     images = made_images(tmp_path / "a", 1) + made_images(tmp_path / "b", 1)
     project = Project.create(tmp_path / "p", images, model)
