@@ -1,9 +1,9 @@
 """Peak memory of a training step for 5, 50 and 500 objects in an image.
 
-    python benchmarks/training_memory.py --json training_memory.json
+    python benchmarks/training_memory.py [--method lora] [--json training_memory.json]
 
-Every number is the peak of a process of its own, less what that process held before the step
-(libraries, model, picture). All objects of the image are trained on.
+Each is the peak of a process of its own: of the step, beyond what it held before (libraries, model,
+picture), and in all, which the ratio compares. All objects of the image are trained on.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from report import machine
 
+from napari_sam.finetune.embedding_cache import EmbeddingCache
 from src_model import load_model
 from src_model.training.augment import Augmentation
 from src_model.training.config import TrainingConfig
@@ -26,6 +28,7 @@ from src_model.training.pictures import ObjectMasks, Picture
 from src_model.training.trainer import Trainer
 
 COUNTS = (5, 50, 500)
+METHODS = ("full", "lora", "decoder")
 
 
 class Dots:
@@ -53,12 +56,13 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
-def measure(count: int) -> dict[str, int]:
-    """Make two training steps and return what they took."""
+def measure(count: int, method: str, folder: Path) -> dict[str, int]:
+    """Make a training step and return what it took."""
     torch.set_num_threads(1)
     source = Dots(count)
     assert len(source.picture.objects) == count
     config = TrainingConfig(
+        method=method,
         batch=1,
         objects=count,
         error_points=0,
@@ -66,7 +70,9 @@ def measure(count: int) -> dict[str, int]:
         workers=0,
         augmentation=Augmentation.none(),
     )
-    trainer = Trainer(load_model("vit_nano", precision="float32"), source, config)
+    sam = load_model("vit_nano", precision="float32")
+    embed = EmbeddingCache(folder, sam, "") if method == "decoder" else None
+    trainer = Trainer(sam, source, config, embed=embed)
     before = peak()
     trainer.step()
     return {"objects": count, "before MiB": before, "step MiB": peak() - before, "MiB": peak()}
@@ -76,21 +82,22 @@ def main() -> None:
     """Measure each number of objects in a process of its own, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--method", choices=METHODS, default="full")
     parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.count:
-        print(json.dumps(measure(args.count)))
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(measure(args.count, args.method, Path(folder))))
         return
     results = []
     for count in COUNTS:
-        command = [sys.executable, __file__, "--count", str(count)]
+        command = [sys.executable, __file__, "--method", args.method, "--count", str(count)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         results.append(json.loads(done.stdout.splitlines()[-1]))
-    least = results[0]["step MiB"]
-    print(f"{'objects':>8}{'step MiB':>10}{'ratio':>8}")
+    print(f"{'objects':>8}{'step MiB':>10}{'in all':>8}{'ratio':>8}")
     for result in results:
-        result["ratio"] = round(result["step MiB"] / least, 3)
-        print(f"{result['objects']:8}{result['step MiB']:10}{result['ratio']:8.2f}")
+        result["ratio"] = round(result["MiB"] / results[0]["MiB"], 3)
+        print(f"{result['objects']:8}{result['step MiB']:10}{result['MiB']:8}{result['ratio']:8.2f}")
     if args.json:
         args.json.write_text(json.dumps({"machine": machine(), "results": results}, indent=2))
 
