@@ -97,7 +97,8 @@ def main() -> None:
     print(f"{'objects':>8}{'step MiB':>10}{'in all':>8}{'ratio':>8}")
     for result in results:
         result["ratio"] = round(result["MiB"] / results[0]["MiB"], 3)
-        print(f"{result['objects']:8}{result['step MiB']:10}{result['MiB']:8}{result['ratio']:8.2f}")
+        values = [result[name] for name in ("objects", "step MiB", "MiB", "ratio")]
+        print("{:8}{:10}{:8}{:8.2f}".format(*values))
     if args.json:
         args.json.write_text(json.dumps({"machine": machine(), "results": results}, indent=2))
 
