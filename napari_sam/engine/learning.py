@@ -15,9 +15,8 @@ from napari_sam.live.finished import read_finished
 from napari_sam.tiles.regions import Region
 
 from .importing import SessionOpener, opened_session
-from .kinds import PEOPLE
+from .kinds import PEOPLE, kinds_of
 from .project import Project, ProjectImage
-from .rounds import ImportedObject
 from .sessions import from_project
 
 if TYPE_CHECKING:
@@ -38,8 +37,8 @@ def sources_of(
     """Return what is annotated in the images of a project, up to a round.
 
     That are the objects that people made, changed or looked at, and those of the network in regions
-    that a person said are finished: whoever says so has seen them. What was imported and is gone by
-    now is left out.
+    that a person said are finished: whoever says so has seen them. It is all that is in the
+    imported sessions by now: what is left out of a finished region would be learned as background.
 
     Parameters
     ----------
@@ -61,18 +60,15 @@ def sources_of(
         If nobody stands for any object, or a session cannot be opened.
     """
     where: dict[str, str] = {}
-    known: dict[str, dict[int, ImportedObject]] = {}
     for one in project.rounds:
         if one.number <= number and (imported := one.imported) is not None:
             where |= imported.sessions
-            for key, some in imported.objects.items():
-                known.setdefault(key, {}).update({each.id: each for each in some})
     found = []
     for key, path in sorted(where.items()):
         image = project.image(key)
         folder = from_project(project, path)
         with opener(folder, image) as session:
-            source = _source(project, image, session, folder, known[key])
+            source = _source(project, image, session, folder)
         if source is not None:
             found.append(source)
     if not found:
@@ -83,27 +79,22 @@ def sources_of(
     return found
 
 
-def vouched(session: Session, known: Mapping[int, ImportedObject], finished: Polygons) -> set[int]:
+def vouched(session: Session, finished: Polygons) -> set[int]:
     """Return the objects of a session that somebody stands for.
 
     Parameters
     ----------
     session : Session
         As it is now.
-    known : mapping of int to ImportedObject
-        Its objects when they were imported, by id.
     finished : mapping of (int, int) to polygons
         Where a person said that everything is outlined, by plane.
     """
-    ids = set()
-    for number in set(session.ids) & set(known):
-        plane = session.info(number).plane
-        inside = known[number].kind in PEOPLE or _lies_in(
-            session.mask(number).centroid, finished.get(plane, ())
-        )
-        if inside:
-            ids.add(number)
-    return ids
+    return {
+        number
+        for number, kind in kinds_of(session).items()
+        if kind in PEOPLE
+        or _lies_in(session.mask(number).centroid, finished.get(session.info(number).plane, ()))
+    }
 
 
 def _source(
@@ -111,13 +102,12 @@ def _source(
     image: ProjectImage,
     session: Session,
     folder: Path,
-    known: Mapping[int, ImportedObject],
 ) -> Source | None:
     finished: dict[Plane, list[np.ndarray]] = {}
     for plane, polygons in read_finished(folder).items():
         finished.setdefault(plane, []).extend(polygons)
     finished.setdefault(session.plane, []).extend(map(_corners, project.finished(image.key)))
-    ids = vouched(session, known, finished)
+    ids = vouched(session, finished)
     if not ids:
         return None
     source = from_session(session, finished=finished)
