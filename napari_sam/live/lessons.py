@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,12 @@ def run_settings(
     from napari_sam.finetune.suggestions import suggested
 
     check_model(base, "auto", "float32")
-    values = suggested(method, dataset, base) | advanced.values(method)
+    values = suggested(method, dataset, base)
+    if advanced.steps is not None:  # looks and warm-up stay the same parts of the run
+        share = advanced.steps / values["steps"]
+        for name in ("validate_every", "warmup"):
+            values[name] = max(1, math.ceil(values[name] * share))
+    values |= advanced.values(method)
     if unlabelled is not None:
         values |= {
             "pretraining_images": unlabelled,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -28,9 +28,6 @@ __all__ = ["AdvancedControls", "MethodChoice"]
 class MethodChoice(QWidget):
     """The ways to teach, one of which is chosen, with what was measured of each."""
 
-    changed = Signal()
-    """Another way is chosen."""
-
     def __init__(self) -> None:
         super().__init__()
         self._buttons, self._told = QButtonGroup(self), [QLabel() for _ in METHODS]
@@ -52,8 +49,6 @@ class MethodChoice(QWidget):
         )
         grid.addWidget(self.mae, len(METHODS), 0, 1, 2)
         self.choose("decoder")
-        self._buttons.idToggled.connect(lambda *_: self.changed.emit())
-        self.mae.toggled.connect(lambda _: self.changed.emit())
 
     @property
     def method(self) -> str:

@@ -12,12 +12,11 @@ from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_sam.errors import InputError
 from napari_sam.live.figures import Curve, curve_of
-from napari_sam.live.lessons import METHODS, estimate_all, model_names, run_settings
+from napari_sam.live.lessons import METHODS, model_names, run_settings
 from napari_sam.live.teaching import blocks_on_map, new_folder, teaching_folder
 from napari_sam.live.training_words import (
     ENDED,
     RESUMABLE,
-    estimate_said,
     run_said,
     run_title,
 )
@@ -25,6 +24,7 @@ from napari_sam.live.unlabelled import write_unlabelled
 
 from .controls import Message, button, combo, in_a_row, labelled
 from .finetune_curves import Curves
+from .finetune_estimate import EstimateRow
 from .finetune_methods import AdvancedControls, MethodChoice
 from .fold import Fold
 from .jobs import Job, run_job
@@ -66,7 +66,6 @@ class TrainingStep(QWidget):
         self._process: TrainingProcess | None = None
         self.view: RunView | None = None
         self._job: Job | None = None
-        self._estimating: Job | None = None
         self._make_controls()
         self._timer = QTimer(self)
         self._timer.setInterval(_OFTEN)
@@ -76,13 +75,7 @@ class TrainingStep(QWidget):
     def _make_controls(self) -> None:
         self.base = combo((), "The model that goes on learning; it stays as it is itself")
         self.methods, self.advanced = MethodChoice(), AdvancedControls()
-        self.methods.changed.connect(self._enable)
-        self.measure = button(
-            "Estimate",
-            "Make two steps with each method, to tell its time and memory",
-            self.estimate,
-        )
-        self.leave = button("Stop", "Measure no more", self._stop_estimating)
+        self.estimates = EstimateRow(self.methods, self._all_settings, self._before_estimating)
         self.runs = combo((), "The trainings of this image")
         self.runs.currentIndexChanged.connect(self._choose_run)
         self.several = labelled(("Run", self.runs))
@@ -91,6 +84,7 @@ class TrainingStep(QWidget):
         self.stop = button("Stop", "Stop, and keep the best weights until now", self._stop)
         self.resume = button("Resume", "Go on from the last state that was saved", self.go_on)
         self.progress, self.said = QProgressBar(), Message()
+        self.estimates.said.connect(lambda sentence: self.said.tell("warning", sentence))
         self.progress.setFormat("%v of %m steps")
         self.loss = Curves("Loss, training")
         self.iou = Curves("IoU, hold-out")
@@ -101,7 +95,7 @@ class TrainingStep(QWidget):
         for part in (
             labelled(("Base model", self.base)),
             self.methods,
-            in_a_row(self.measure, self.leave),
+            self.estimates,
             Fold("Advanced", self.advanced),
             self.several,
             in_a_row(self.start, self.pause, self.stop, self.resume),
@@ -124,7 +118,7 @@ class TrainingStep(QWidget):
             self.list_models(workplace.model_name)
         if folder == self._folder:
             return
-        self._stop_estimating()
+        self.estimates.forget()
         self._folder, self._job = folder, None
         self._show(None)
         self._list_runs(())
@@ -133,8 +127,8 @@ class TrainingStep(QWidget):
 
     def set_dataset(self, dataset: Dataset | None) -> None:
         """Train on this from now on; a run that is under way keeps its own."""
+        self.estimates.forget()
         self._dataset = dataset
-        self.methods.tell({})
         self._enable()
 
     def list_models(self, chosen: str | None = None) -> None:
@@ -183,50 +177,14 @@ class TrainingStep(QWidget):
 
     # Estimating
 
-    def estimate(self) -> Job | None:
-        """Measure what each method takes; None if that cannot be begun."""
-        if self._dataset is None or self._estimating is not None:
+    def _all_settings(self) -> dict[str, RunSettings]:
+        mae = self.methods.mae_first
+        return {way.method: self._settings(way.method, mae) for way in METHODS}
+
+    def _before_estimating(self) -> Callable[..., Path | None] | None:
+        if self._dataset is None or not self.methods.mae_first:
             return None
-        try:
-            asked = {way.method: self._settings(way.method) for way in METHODS}
-        except InputError as error:
-            self.said.tell("warning", str(error))
-            return None
-        told: dict[str, str] = {METHODS[0].method: "measuring ..."}
-
-        def hear(found: tuple[str, Any]) -> None:
-            method, estimate = found
-            failed = isinstance(estimate, str)
-            if failed:
-                self.said.tell("warning", estimate)
-            told[method] = "impossible" if failed else estimate_said(estimate)
-            following = [way.method for way in METHODS if way.method not in told]
-            if following:
-                told[following[0]] = "measuring ..."
-            self.methods.tell(told)
-
-        def over(sentence: str = "") -> None:
-            self._estimating = None
-            self.methods.tell({way: said for way, said in told.items() if said[-1] != "."})
-            if sentence:
-                self.said.tell("warning", sentence)
-            self._enable()
-
-        job = self._estimating = run_job(
-            self, lambda report, should_stop: estimate_all(asked, report, should_stop), "measuring"
-        )
-        self.methods.tell(told)
-        job.progressed.connect(hear)
-        job.finished.connect(lambda _: over())
-        job.failed.connect(over)
-        job.stopped.connect(over)
-        self._enable()
-        return job
-
-    def _stop_estimating(self) -> None:
-        if self._estimating is not None:
-            self._estimating.stop()
-            self.leave.setEnabled(False)
+        return self._unlabelled(self._dataset)
 
     # A run
 
@@ -242,7 +200,7 @@ class TrainingStep(QWidget):
             self.said.tell("warning", str(error))
             return None
         place = new_folder(self._folder, "run")
-        self._stop_estimating()
+        self.estimates.stop()
         unlabelled = self._unlabelled(self._dataset) if self.methods.mae_first else None
 
         def work(report: Any, should_stop: Any) -> TrainingProcess | None:
@@ -279,14 +237,15 @@ class TrainingStep(QWidget):
         self.said.setText("Starting ...")
 
         def begun(process: TrainingProcess) -> None:
-            self._job = None
-            if folder == self._folder:  # else it is found again with its image
-                self._follow(process)
+            if job is self._job and folder == self._folder:
+                self._job = None
+                self._follow(process)  # that of another image is found again with it
 
         def failed(sentence: str) -> None:
-            self._job = None
-            self.said.tell("warning", sentence)
-            self._enable()
+            if job is self._job:
+                self._job = None
+                self.said.tell("warning", sentence)
+                self._enable()
 
         job.finished.connect(begun)
         job.failed.connect(failed)
@@ -386,9 +345,7 @@ class TrainingStep(QWidget):
         alive = state in ("starting", "running", "paused")
         ready = self._dataset is not None and not busy
         self.start.setEnabled(ready and not alive)
-        self.measure.setEnabled(ready and self._estimating is None)
-        self.leave.setVisible(self._estimating is not None)
-        self.leave.setEnabled(self._estimating is not None)
+        self.estimates.set_ready(ready)
         self.pause.setEnabled(alive and not busy)
         self.pause.setText("Go on" if state == "paused" else "Pause")
         self.stop.setEnabled(alive and not busy)

@@ -244,8 +244,8 @@ def test_estimates_a_base_that_is_gone_and_a_full_disk(
     assert opened.data.dataset is None
     opened.prepare()
     monkeypatch.setattr(estimate, "estimate", measured)
-    opened.press(opened.training.measure)
-    opened.until(opened.training.measure.isEnabled)
+    opened.press(opened.training.estimates.measure)
+    opened.until(opened.training.estimates.measure.isEnabled)
     assert asked == [way.method for way in METHODS]
     assert [told.text() for told in opened.training.methods._told] == ["10 min, 2.0 GB"] * 3
     opened.training.list_models(str(tmp_path / "gone.safetensors"))
