@@ -289,14 +289,14 @@ def health_said(health: Health) -> str:
         told = ", ".join(f"{name} ({count})" for name, count in sorted(health.classes.items()))
         sentences.append(f"Classes: {told}.")
     counts = {
-        "share pixels with another": health.overlapping,
-        "touch another": health.touching,
-        "end at the image's border": health.at_border,
-        "are cut by a picture": health.cut,
+        "sharing pixels with another": health.overlapping,
+        "touching another": health.touching,
+        "ending at the image's border": health.at_border,
+        "cut by a picture": health.cut,
     }
     found = [f"{count:,} {what}" for what, count in counts.items() if count]
     if found:
-        sentences.append(f"Of them {', '.join(found)}.")
+        sentences.append(f"Of them: {', '.join(found)}.")
     sentences += health.appearance
     odd = len(worth_a_look(health))
     if odd:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 from everything_scenes import discs, pixels_of
 from qtpy.QtCore import Qt
@@ -18,7 +18,7 @@ from qtpy.QtTest import QTest
 from small_model import save_small_model
 
 from napari_sam.files import outputs
-from napari_sam.finetune import default_validation, estimate, process
+from napari_sam.finetune import comparison, default_validation, estimate, process
 from napari_sam.finetune.datasets import Dataset, build_dataset, from_labels
 from napari_sam.finetune.process import TrainingProcess
 from napari_sam.live.lessons import METHODS
@@ -104,12 +104,8 @@ class Opened:
 
 
 def kill_process_of(folder: Path) -> None:
-    (found,) = [
-        one
-        for one in psutil.process_iter(["cmdline"])
-        if str(folder) in (one.info["cmdline"] or ())
-    ]
-    os.kill(found.pid, signal.SIGKILL)
+    told = json.loads((folder / "process" / "process.json").read_text())
+    os.kill(told["pid"], signal.SIGKILL)
 
 
 @pytest.fixture
@@ -184,8 +180,9 @@ def test_from_drawn_labels_to_a_model_that_is_used(opened: Opened) -> None:
 
 
 def test_a_run_is_stopped_found_again_gone_on_with_and_killed(
-    opened: Opened, weights: Path
+    opened: Opened, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(comparison, "score_automatic", lambda *_: {})  # it takes long
     training = opened.training
     opened.draw()
     opened.prepare()
