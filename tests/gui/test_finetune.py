@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from everything_scenes import discs, pixels_of
 from qtpy.QtCore import Qt
@@ -105,7 +105,9 @@ class Opened:
 
 def kill_process_of(folder: Path) -> None:
     told = json.loads((folder / "process" / "process.json").read_text())
-    os.kill(told["pid"], signal.SIGKILL)
+    process = psutil.Process(told["pid"])
+    for one in (*process.children(), process):
+        one.kill()
 
 
 @pytest.fixture
