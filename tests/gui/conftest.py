@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from display import start_xvfb, stop_xvfb, what_is_missing
 
+# It trains for minutes, for the pictures of a tutorial, and is no test without them.
+collect_ignore = [] if "NAPARI_SAM_PICTURES" in os.environ else ["test_tutorial.py"]
+
 _SERVER = pytest.StashKey[subprocess.Popen[bytes] | None]()
 _PROBLEM = pytest.StashKey[str | None]()
 

@@ -1,7 +1,7 @@
 """The pictures of docs/tutorial_finetuning.md, from a viewer in which all of it is done.
 
 ``NAPARI_SAM_PICTURES=docs/images pytest tests/gui/test_tutorial.py`` writes them, in ten minutes or
-more; ``NAPARI_SAM_THEME=light`` shows the other theme.
+more, and without that it is not run; ``NAPARI_SAM_THEME=light`` shows the other theme.
 """
 
 # ruff: noqa: F401, F811 (fixtures come from other modules)
@@ -28,13 +28,7 @@ from napari_sam.widgets.attached import attach
 from napari_sam.widgets.finetune import FineTuneWidget
 from napari_sam.widgets.segment import SegmentWidget
 
-pytestmark = [
-    pytest.mark.usefixtures("own_sessions"),
-    pytest.mark.skipif(
-        "NAPARI_SAM_PICTURES" not in os.environ,
-        reason="it trains for minutes, for pictures: NAPARI_SAM_PICTURES says where they go",
-    ),
-]
+pytestmark = pytest.mark.usefixtures("own_sessions")
 
 METHOD = os.environ.get("NAPARI_SAM_TUTORIAL_METHOD", "lora")
 STEPS = int(os.environ.get("NAPARI_SAM_TUTORIAL_STEPS", "0"))
