@@ -117,9 +117,12 @@ def test_everything_with_sliders(make_napari_viewer: Make, folder: Path) -> None
     sam.ready(120)
     widget = EverythingWidget(viewer)
     shown(viewer, widget, "Segment everything")
-    widget.smallest.setValue(20)  # as large as nuclei are here: it takes a third of the clicks
+    # As large as nuclei are here, for pictures that are looked at; larger ones take fewer clicks.
+    looked_at = "NAPARI_SAM_PICTURES" in os.environ
+    widget.smallest.setValue(20 if looked_at else 60)
     widget.start.click()
-    until(lambda: widget.table.objects.rowCount() > 10 and widget.start.isEnabled(), 300)
+    least = 10 if looked_at else 0
+    until(lambda: widget.table.objects.rowCount() > least and widget.start.isEnabled(), 300)
     picture(viewer, folder / "everything.png")
 
 

@@ -88,10 +88,10 @@ def test_training_reduces_the_loss() -> None:
             return Picture("square", image, ObjectMasks.from_labels(labels))
 
     config = tiny_config(
-        start="random", auxiliary=1.0, error_points=0, box_share=0.0, batch=1, lr=2e-3
+        start="random", auxiliary=1.0, error_points=0, box_share=0.0, batch=1, lr=2e-3, steps=40
     )
     run = Trainer(tiny_sam(), Square(), config)
-    losses = [run.step().figures["loss"] for _ in range(20)]
+    losses = [run.step().figures["loss"] for _ in range(config.steps)]
     assert np.mean(losses[-5:]) < 0.85 * np.mean(losses[:3])
 
 
