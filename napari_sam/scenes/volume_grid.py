@@ -165,16 +165,17 @@ class VolumeGrid:
         """Return a laid-out array, (..., z, row, col), in the file's own axes: a view."""
         front = volume.ndim - 3
         order = np.argsort([axis for axis, _ in self.stored]) + front
-        return volume[(..., *self._flips())].transpose([*range(front), *order.tolist()])
+        return volume[self._flips(front)].transpose([*range(front), *order.tolist()])
 
     def from_stored(self, volume: np.ndarray) -> np.ndarray:
         """Return an array of the file's own axes, (..., 0, 1, 2), as laid out: a view."""
         front = volume.ndim - 3
         order = [*range(front), *(front + axis for axis, _ in self.stored)]
-        return volume.transpose(order)[(..., *self._flips())]
+        return volume.transpose(order)[self._flips(front)]
 
-    def _flips(self) -> list[slice]:
-        return [slice(None, None, -1 if reversed_ else 1) for _, reversed_ in self.stored]
+    def _flips(self, front: int) -> tuple[slice, ...]:
+        steps = [1] * front + [-1 if reversed_ else 1 for _, reversed_ in self.stored]
+        return tuple(slice(None, None, step) for step in steps)
 
     def _nearest(self) -> tuple[int, int, int]:
         """Return the patient's axis that each axis runs along most nearly, each once."""
