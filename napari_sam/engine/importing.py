@@ -15,7 +15,6 @@ from napari_sam.errors import InputError
 from napari_sam.session import Session
 from napari_sam.sessions.folder import read_head
 from napari_sam.sessions.opening import find_image, sessions_in
-from napari_sam.sessions.subject import scene_from_json
 from napari_sam.tiles.regions import Region
 from napari_sam.tiles.subjects import SceneInfo, scene_differences
 from src_model.training.evaluation.bootstrap import Estimate, bootstrap_ratio
@@ -256,7 +255,7 @@ def _image_of(project: Project, folder: Path) -> ProjectImage:
 
 def _scene_of(folder: Path) -> SceneInfo:
     try:
-        return scene_from_json(read_head(folder)["scene"])
+        return SceneInfo.from_dict(read_head(folder)["scene"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder} cannot be read as a session ({error}).") from error
 

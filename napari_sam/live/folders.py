@@ -11,7 +11,6 @@ from pathlib import Path
 from napari_sam.errors import InputError
 from napari_sam.scene import Scene, fingerprint
 from napari_sam.sessions.folder import read_head
-from napari_sam.sessions.subject import scene_from_json
 from napari_sam.tiles.subjects import SceneInfo, scene_differences
 from napari_sam.user_folder import user_folder
 
@@ -99,7 +98,7 @@ def find_session(folder: Path, picture: Picture) -> tuple[Path, Scene | None, li
                 continue
             return path, None, notes
         try:
-            was = scene_from_json(read_head(path)["scene"])
+            was = SceneInfo.from_dict(read_head(path)["scene"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{path} cannot be read as a session ({error}): repair it, or move it elsewhere to "

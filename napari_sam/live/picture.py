@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -37,6 +37,10 @@ class Picture:
         What people call it.
     path : Path, optional
         Of its file: results lie beside it. None for arrays and URLs.
+    along : {"z", "y", "x"}
+        Which axis of a volume to look along, as `open_scene` takes it.
+    part : str, optional
+        Which image of a file that holds several.
 
     Examples
     --------
@@ -52,6 +56,8 @@ class Picture:
     pixel_size: PixelSize | tuple[float, float, str] | None = None
     name: str = "image"
     path: Path | None = None
+    along: Literal["z", "y", "x"] = "z"
+    part: str | None = None
 
     @classmethod
     def of(cls, image: Any, **options: Any) -> Picture:
@@ -93,8 +99,15 @@ class Picture:
         options: dict[str, Any] = {} if like is None else choices(like)
         if like is not None and (like.t, like.z) != (t, z) and _is_flat(like):
             del options["normalisation"]
-        given = {"axes": self.axes, "channels": self.channels, "pixel_size": self.pixel_size}
+        given = {
+            "axes": self.axes,
+            "channels": self.channels,
+            "pixel_size": self.pixel_size,
+            "part": self.part,
+        }
         options |= {name: value for name, value in given.items() if value is not None}
+        if like is None or self.axes is not None:  # else its axes say already where it was looked
+            options["along"] = self.along
         return open_scene(self.image, **{**options, "t": t, "z": z})
 
 

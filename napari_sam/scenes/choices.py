@@ -5,9 +5,9 @@ import operator
 import numpy as np
 
 from napari_sam.errors import InputError
-from napari_sam.scenes.sources import PixelSize
+from napari_sam.scenes.sources import PixelSize, Source, colour_names
 
-__all__ = ["check_index", "check_nodata", "check_size", "check_window"]
+__all__ = ["all_channels", "check_index", "check_nodata", "check_size", "check_window"]
 
 
 def check_index(index: int, size: int, axis: str, name: str) -> int:
@@ -108,3 +108,13 @@ def check_window(window: slice, size: int, what: str) -> slice:
     if window.step not in (None, 1) or not 0 <= start < stop <= size:
         raise ValueError(f"{what} {start} to {stop} are not a window of 0 to {size}")
     return slice(start, stop)
+
+
+def all_channels(source: Source, sizes: dict[str, int]) -> tuple[str, ...]:
+    """Name all channels: as the file does, else by colour, else by number."""
+    count = sizes.get("C", 1) * sizes.get("S", 1)
+    if len(source.channel_names) == count:
+        return source.channel_names
+    if "C" not in sizes and colour_names(count):
+        return colour_names(count)
+    return tuple(map(str, range(count)))

@@ -15,7 +15,7 @@ from napari_sam.scenes.sampling import spread_windows
 if TYPE_CHECKING:
     from napari_sam.scene import Scene
 
-__all__ = ["Normalisation", "measure"]
+__all__ = ["Normalisation", "measure", "of_window"]
 
 _ENOUGH_PIXELS = 1 << 16
 """A stored coarse level with at least so many pixels is sampled instead of level 0."""
@@ -29,8 +29,9 @@ class Normalisation:
 
     Parameters
     ----------
-    kind : {"as_is", "percentile"}
-        8-bit images are taken as they are; others are stretched linearly.
+    kind : {"as_is", "percentile", "window"}
+        8-bit images are taken as they are; others are stretched linearly, between percentiles of
+        their values or as a window of the file says.
     low, high : tuple of float
         For each channel the value that becomes 0 and the one that becomes 255; finite, with
         ``low <= high``. Where they are equal all becomes 0.
@@ -49,14 +50,14 @@ class Normalisation:
     True
     """
 
-    kind: Literal["as_is", "percentile"]
+    kind: Literal["as_is", "percentile", "window"]
     low: tuple[float, ...]
     high: tuple[float, ...]
 
     def __post_init__(self) -> None:
         limits = [*self.low, *self.high]
         if (
-            self.kind not in ("as_is", "percentile")
+            self.kind not in ("as_is", "percentile", "window")
             or not self.low
             or len(self.low) != len(self.high)
             or not all(map(math.isfinite, limits))
@@ -64,7 +65,8 @@ class Normalisation:
         ):
             raise InputError(
                 f"A normalisation of kind {self.kind!r} from {self.low} to {self.high} makes no "
-                "sense: give 'as_is' or 'percentile', and finite numbers with low <= high."
+                "sense: give 'as_is', 'percentile' or 'window', and finite numbers with "
+                "low <= high."
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -167,6 +169,29 @@ def measure(scene: "Scene", per_channel: bool = True) -> Normalisation:
     else:
         limits = [_limits(samples[usable])] * channels
     return Normalisation("percentile", *zip(*limits, strict=True))
+
+
+def of_window(scene: "Scene", name: str | None = None) -> Normalisation:
+    """Return the stretch that a window of the file means.
+
+    Parameters
+    ----------
+    scene : Scene
+        Has windows.
+    name : str, optional
+        Of the window; the first by default.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name.
+    """
+    found = [window for window in scene.windows if name in (None, window.name)]
+    if not found:
+        there = ", ".join(window.name for window in scene.windows) or "none"
+        raise InputError(f"{scene.name} has no window {name!r}; there are: {there}.")
+    channels = len(scene.channels)
+    return Normalisation("window", (found[0].low,) * channels, (found[0].high,) * channels)
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:

@@ -10,21 +10,24 @@ import numpy as np
 from napari_sam.errors import InputError
 from napari_sam.files.images import damage_told, is_tiff, read_image
 from napari_sam.files.zarr_images import ZarrImage, describe_zarr, is_zarr, open_zarr_image
+from napari_sam.scenes.formats import find_format
 from napari_sam.scenes.sources import LazyFile, PixelSize, Source, colour_names
 from napari_sam.scenes.tiff import open_tiff
 
-__all__ = ["open_source"]
+__all__ = ["local_path", "open_source"]
 
 _NPY_MAGIC = b"\x93NUMPY"
 
 
-def open_source(image: Any) -> Source:
+def open_source(image: Any, part: str | None = None) -> Source:
     """Open a path, a URL of a Zarr, or take an array as it is.
 
     Parameters
     ----------
     image : path, str, array, sequence of arrays, zarr.Array or zarr.Group
         See `napari_sam.scene.open_scene`.
+    part : str, optional
+        Which image of a file that holds several.
 
     Returns
     -------
@@ -36,10 +39,15 @@ def open_source(image: Any) -> Source:
     InputError
         If it is missing, damaged, or no image.
     """
-    if isinstance(image, str) and "://" in image:
-        return _from_zarr(open_zarr_image(image))
     if isinstance(image, str | os.PathLike):
-        return _from_path(Path(image))
+        text = os.fspath(image)
+        address = "://" in text or text.startswith("/vsi")  # GDAL's names of what is elsewhere
+        known = find_format(text if address else Path(text))
+        if known is not None:
+            return known.open(text if address else Path(text), part)
+        if part is not None:
+            raise InputError(f"{text} holds one image only, and no part {part!r}: leave part out.")
+        return _from_zarr(open_zarr_image(text)) if address else _from_path(Path(text))
     if type(image).__module__.split(".")[0] == "zarr":
         return _from_zarr(describe_zarr(image, str(image.store_path)))
     if _is_array(image):
@@ -51,6 +59,13 @@ def open_source(image: Any) -> Source:
     )
 
 
+def local_path(image: Any) -> Path | None:
+    """Return where an image lies on this machine; None for arrays and URLs."""
+    if not isinstance(image, str | os.PathLike) or "://" in os.fspath(image):
+        return None
+    return Path(image).absolute()
+
+
 def _is_array(image: Any) -> bool:
     return all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__"))
 
@@ -59,7 +74,9 @@ def _from_path(path: Path) -> Source:
     if is_zarr(path):
         return _from_zarr(open_zarr_image(path))
     if path.is_dir():
-        raise InputError(f"{path} is a folder and not a Zarr: give an image file, or a Zarr.")
+        raise InputError(
+            f"{path} is a folder, and neither a Zarr nor one of DICOM: give an image file."
+        )
     if is_tiff(path):
         source = open_tiff(path)
         if source is not None:
@@ -77,7 +94,7 @@ def _from_path(path: Path) -> Source:
 
 
 def _from_zarr(image: ZarrImage) -> Source:
-    axes, size = None, None
+    axes, size, depth = None, None, None
     if image.axes is not None:
         # Names of other kinds ("lat", "band") leave it to the shape, or to the caller.
         axes = "".join(axis.upper() if len(axis) == 1 else "?" for axis in image.axes)
@@ -87,8 +104,10 @@ def _from_zarr(image: ZarrImage) -> Source:
         units = image.units[row], image.units[col]
         if units[0] and units[0] == units[1]:
             size = PixelSize(image.scale[row], image.scale[col], units[0])
+            if "Z" in axes and image.units[axes.index("Z")] == units[0]:
+                depth = image.scale[axes.index("Z")]
     levels = (image.array, *image.coarser)
-    return Source(str(image.path), levels, axes, image.channel_names, size)
+    return Source(str(image.path), levels, axes, image.channel_names, size, depth=depth)
 
 
 def _map_npy(path: Path) -> np.ndarray:

@@ -9,8 +9,9 @@ import numpy as np
 
 from napari_sam.scenes.axes import LazyArray
 from napari_sam.scenes.georeference import Georeference
+from napari_sam.scenes.volume_grid import VolumeGrid
 
-__all__ = ["LazyFile", "PixelSize", "Source", "colour_names"]
+__all__ = ["LazyFile", "PixelSize", "Source", "Window", "colour_names"]
 
 _COLOURS = {1: ("grey",), 2: ("grey", "alpha"), 3: ("red", "green", "blue")}
 
@@ -33,6 +34,23 @@ class PixelSize:
 
 
 @dataclass(frozen=True)
+class Window:
+    """A way to show an image, as radiologists have it: what is black and what is white.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"lung"``.
+    low, high : float
+        The values that are black and white, as they are read; low is less than high.
+    """
+
+    name: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Source:
     """An image before anything is chosen from it.
 
@@ -52,6 +70,14 @@ class Source:
         Of each level, (row, col), 0 where there is no data; empty where there are none.
     alpha : int or None
         The sample that is 0 where there is no data.
+    depth : float or None
+        From one plane (Z) to the next, in the unit of `pixel_size`; None where nothing tells.
+    grid : VolumeGrid or None
+        Where a medical volume lies in the patient.
+    windows : tuple of Window
+        Ways to show it, the first by default; empty where nothing tells.
+    notes : tuple of str
+        What is odd in the file or good to know, in sentences; nothing of the patient.
     """
 
     name: str
@@ -63,6 +89,10 @@ class Source:
     nodata: float | None = None
     masks: tuple[LazyArray | None, ...] = ()
     alpha: int | None = None
+    depth: float | None = None
+    grid: VolumeGrid | None = None
+    windows: tuple[Window, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class LazyFile:

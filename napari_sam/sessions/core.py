@@ -28,7 +28,7 @@ from .prompts import Plane
 from .records import Step
 from .snapshot import restore, snapshot_lines
 from .state import State
-from .subject import SessionModel, check_other_plane, check_scene, scene_from_json, scene_to_json
+from .subject import SessionModel, check_other_plane, check_scene
 
 if TYPE_CHECKING:
     from napari_sam.scene import Scene
@@ -56,7 +56,7 @@ class SessionCore:
         self._state, self._model = State(), None
         self._planes: dict[Plane, SceneInfo] = {}
         self._history = History(self._read_step)
-        first = scene_from_json(folder.head["scene"])
+        first = SceneInfo.from_dict(folder.head["scene"])
         self._planes[first.t, first.z] = first
         self._load()
         self._enter(info)
@@ -100,7 +100,7 @@ class SessionCore:
         head = {
             "program": f"napari-sam-tiled {napari_sam.__version__}",
             "created": round(time.time(), 3),
-            "scene": scene_to_json(info),
+            "scene": info.to_dict(),
         }
         folder = SessionFolder.create(Path(path), head, events.warn)
         return cls._made(folder, scene, info, segmenter, model, user, events)
@@ -368,7 +368,7 @@ class SessionCore:
             return
         check_other_plane(next(iter(self._planes.values())), info)
         self._planes[plane] = info
-        self._folder.append({"plane": scene_to_json(info)})
+        self._folder.append({"plane": info.to_dict()})
 
     def _check_open(self) -> None:
         if self._closed:
@@ -403,7 +403,7 @@ class SessionCore:
         elif "model" in record:
             self._model = SessionModel.from_json(record["model"])
         elif "plane" in record:
-            info = scene_from_json(record["plane"])
+            info = SceneInfo.from_dict(record["plane"])
             self._planes[info.t, info.z] = info
         else:
             raise KeyError(f"nothing known in {sorted(record)}")

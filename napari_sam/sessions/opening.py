@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam.errors import InputError
+from napari_sam.tiles.subjects import SceneInfo
 
 from .folder import read_head
-from .subject import scene_from_json
 
 if TYPE_CHECKING:
     from napari_sam.session import Session
-    from napari_sam.tiles.subjects import SceneInfo
 
 __all__ = ["ENDING", "find_image", "image_of", "open_session", "sessions_in"]
 
@@ -61,7 +60,7 @@ def open_session(folder: Path) -> Session:
     from napari_sam.session import Session
     from napari_sam.tiles.reopening import choices
 
-    was = scene_from_json(read_head(folder)["scene"])
+    was = SceneInfo.from_dict(read_head(folder)["scene"])
     return Session.open(folder, open_scene(image_of(folder, was), **choices(was)))
 
 

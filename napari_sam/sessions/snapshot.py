@@ -13,7 +13,7 @@ from .prompts import Plane, Prompts
 from .records import ObjectChange, ObjectInfo, PromptChange
 from .runs import Runs
 from .state import Placed, State
-from .subject import SessionModel, scene_from_json, scene_to_json
+from .subject import SessionModel
 
 __all__ = ["Restored", "restore", "snapshot_lines"]
 
@@ -53,7 +53,7 @@ def snapshot_lines(
     first = {
         "highest": state.highest,
         "model": None if model is None else model.to_json(),
-        "planes": [scene_to_json(info) for info in planes.values()],
+        "planes": [info.to_dict() for info in planes.values()],
         "position": history.position,
         "history": [[place.journal, place.offset] for place in history.locations],
     }
@@ -74,7 +74,7 @@ def restore(lines: Sequence[Mapping[str, Any]]) -> Restored:
             found.state.change_prompts(PromptChange(line["id"], None, prompts))
     found.state.highest = first["highest"]
     for saved in first["planes"]:
-        scene = scene_from_json(saved)
+        scene = SceneInfo.from_dict(saved)
         found.planes[scene.t, scene.z] = scene
     if first["model"] is not None:
         found.model = SessionModel.from_json(first["model"])

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sam.errors import InputError
-from napari_sam.tiles.subjects import SceneInfo, by, plain, scene_differences
+from napari_sam.tiles.subjects import SceneInfo, by, scene_differences
 
 if TYPE_CHECKING:
     from napari_sam.tiles.store import EmbeddingStore
     from napari_sam.tiles.subjects import ModelInfo
 
-__all__ = ["SessionModel", "check_other_plane", "check_scene", "scene_from_json", "scene_to_json"]
+__all__ = ["SessionModel", "check_other_plane", "check_scene"]
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,6 @@ class SessionModel:
     def from_json(cls, saved: Mapping[str, Any]) -> SessionModel:
         """Read what `to_json` gave."""
         return cls(**saved)
-
-
-def scene_to_json(scene: SceneInfo) -> dict[str, Any]:
-    """Return what is saved of a scene."""
-    return plain(asdict(scene))
-
-
-def scene_from_json(saved: Mapping[str, Any]) -> SceneInfo:
-    """Read what `scene_to_json` gave."""
-    rows, cols = saved["shape"]
-    return SceneInfo(**{**saved, "shape": (rows, cols), "channels": tuple(saved["channels"])})
 
 
 def check_scene(path: Path, there: SceneInfo, given: SceneInfo) -> None:

@@ -28,6 +28,7 @@ def choices(was: SceneInfo) -> dict[str, Any]:
         "t": was.t,
         "z": was.z,
         "nodata": was.nodata,
+        "part": was.part,
         "normalisation": Normalisation.from_dict(was.normalisation),
     }
 

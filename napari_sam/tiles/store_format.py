@@ -120,17 +120,7 @@ class StoreFormat:
             _KEY: {
                 "format_version": _VERSION,
                 **encoder,
-                "scene": {
-                    "name": scene.name,
-                    "shape": list(scene.shape),
-                    "axes": scene.axes,
-                    "channels": list(scene.channels),
-                    "fingerprint": scene.fingerprint,
-                    "normalisation": dict(scene.normalisation),
-                    "t": scene.t,
-                    "z": scene.z,
-                    "nodata": scene.nodata,
-                },
+                "scene": scene.to_dict(),
                 "model": {
                     "hash": model.hash,
                     "variant": plain(model.variant),
@@ -186,15 +176,9 @@ class StoreFormat:
                     f"{name} has version {version} of the format, and only version {_VERSION} is "
                     f"known here: update napari-sam-tiled, or encode the scene into a new store."
                 )
-            scene, geometry = saved["scene"], saved["geometry"]
+            geometry = saved["geometry"]
             return cls(
-                scene=SceneInfo(
-                    **{
-                        **scene,
-                        "shape": _pair(scene["shape"]),
-                        "channels": tuple(scene["channels"]),
-                    }
-                ),
+                scene=SceneInfo.from_dict(saved["scene"]),
                 model=ModelInfo(
                     **saved["model"],
                     embedding_shape=tuple(saved["embedding_shape"]),

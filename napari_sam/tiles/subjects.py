@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from .geometry import TileGeometry
@@ -46,6 +46,8 @@ class SceneInfo:
         Which plane.
     nodata : float or None
         The value of pixels without data; None where nothing or a mask of the file tells them.
+    part : str or None
+        Which image of a file that holds several.
     """
 
     name: str
@@ -57,6 +59,7 @@ class SceneInfo:
     t: int = 0
     z: int = 0
     nodata: float | None = None
+    part: str | None = None
 
     @classmethod
     def of(cls, scene: Scene) -> SceneInfo:
@@ -79,7 +82,28 @@ class SceneInfo:
             t=scene.t,
             z=scene.z,
             nodata=None if scene.nodata is None or scene.masked else float(scene.nodata),
+            part=scene.part,
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is saved; `part`, which earlier versions do not know, only where it is."""
+        saved = asdict(self)
+        if self.part is None:
+            del saved["part"]
+        return plain(saved)
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> SceneInfo:
+        """Read what `to_dict` gave.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If something is missing or wrong in it.
+        """
+        rows, cols = saved["shape"]
+        shape = int(rows), int(cols)
+        return cls(**{**saved, "shape": shape, "channels": tuple(saved["channels"])})
 
 
 @dataclass(frozen=True)
@@ -167,7 +191,7 @@ def scene_differences(there: SceneInfo, given: SceneInfo) -> list[str]:
     found = []
     if tuple(there.shape) != tuple(given.shape):
         found.append(f"another size (it has {by(there.shape)} pixels, not {by(given.shape)})")
-    for what in ("axes", "channels", "t", "z", "nodata"):
+    for what in ("axes", "channels", "t", "z", "nodata", "part"):
         was, now = getattr(there, what), getattr(given, what)
         if was != now:
             found.append(f"other {what} (it has {_said(was)}, not {_said(now)})")

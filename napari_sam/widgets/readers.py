@@ -14,11 +14,10 @@ from napari_sam.scene import Scene, open_scene
 from napari_sam.session import Session
 from napari_sam.sessions.folder import read_head
 from napari_sam.sessions.opening import ENDING, find_image, image_of, sessions_in
-from napari_sam.sessions.subject import scene_from_json
 from napari_sam.tiles.places import ROOT
 from napari_sam.tiles.regions import Region
 from napari_sam.tiles.reopening import choices
-from napari_sam.tiles.store import EmbeddingStore
+from napari_sam.tiles.store import EmbeddingStore, SceneInfo
 
 from .lazy import Lazy
 from .opening import image_layers
@@ -110,7 +109,7 @@ def _is_store(path: Path) -> bool:
 def _read_sessions(path: str) -> list[LayerData]:
     layers: list[LayerData] = []
     for folder in sessions_in(Path(path)):
-        was = scene_from_json(read_head(folder)["scene"])
+        was = SceneInfo.from_dict(read_head(folder)["scene"])
         image = image_of(folder, was)
         scene = open_scene(image, **choices(was))
         # Closed at once, so that the plugin can go on with it; what was read can be looked at.

@@ -100,7 +100,7 @@ def write_bad(folder: Path, kind: str) -> Path:
         ("missing", "there is no such file"),
         ("empty", "is empty (0 bytes)"),
         ("text", "is not a picture"),
-        ("folder", "is a folder and not a Zarr"),
+        ("folder", "is a folder, and neither a Zarr"),
         ("corrupt tiff", "is damaged or not a picture"),
         ("corrupt npy", "is damaged or not a picture"),
         ("objects", "is damaged or not a picture"),

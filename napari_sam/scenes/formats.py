@@ -1,0 +1,95 @@
+"""Which module reads which kind of file; what needs an optional library is imported when read."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_sam.scenes.sources import Source
+
+__all__ = ["FORMATS", "Format", "find_format"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file, folder or address, and what opens it.
+
+    Parameters
+    ----------
+    name : str
+        What people call it.
+    opener : str
+        ``"module:function"``. The function takes the path or address and the name of a part (or
+        None) and returns a `Source`; it raises `InputError` for what it cannot read.
+    endings : tuple of str
+        Of names of files and addresses, lower case, with the dot.
+    starts : tuple of str
+        Of addresses.
+    recognise : str, optional
+        ``"module:function"``, which takes a path and tells from its content whether it is one; for
+        folders and for files whose names tell nothing. It needs no optional library.
+    parts : str, optional
+        ``"module:function"``, which takes the path and names the images in it, for formats whose
+        files may hold several.
+    """
+
+    name: str
+    opener: str
+    endings: tuple[str, ...] = ()
+    starts: tuple[str, ...] = ()
+    recognise: str | None = None
+    parts: str | None = None
+
+    def open(self, path: Path | str, part: str | None) -> Source:
+        """Open an image.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read, or a library for it is missing.
+        """
+        source: Source = _function(self.opener)(path, part)
+        return source
+
+    def is_it(self, path: Path) -> bool:
+        """Tell from its content whether something is of this kind."""
+        return self.recognise is not None and bool(_function(self.recognise)(path))
+
+
+FORMATS: tuple[Format, ...] = ()
+"""All but TIFF, Zarr, .npy and pictures, which `open_source` reads itself."""
+
+
+def find_format(path: Path | str) -> Format | None:
+    """Return what opens a path or an address; None for those `open_source` reads itself.
+
+    Names are looked at first, the longest ending that fits, then contents.
+
+    Examples
+    --------
+    >>> find_format("no_such_file.png") is None
+    True
+    """
+    text = str(path)
+    for format_ in FORMATS:
+        if text.startswith(format_.starts or ("\0",)):
+            return format_
+    name = text.rstrip("/").lower()
+    fitting = [
+        (len(ending), -number)
+        for number, format_ in enumerate(FORMATS)
+        for ending in format_.endings
+        if name.endswith(ending)
+    ]
+    if fitting:
+        return FORMATS[-max(fitting)[1]]
+    if isinstance(path, Path) and path.exists():
+        return next((format_ for format_ in FORMATS if format_.is_it(path)), None)
+    return None
+
+
+def _function(name: str) -> Callable[..., Any]:
+    module, function = name.split(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
