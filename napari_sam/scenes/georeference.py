@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-__all__ = ["Georeference", "from_geotiff"]
+__all__ = ["Georeference", "from_geotiff", "is_usable"]
 
 _USER_DEFINED = 32767
 """GeoTIFF's number for a coordinate system that has no EPSG code."""
@@ -19,7 +20,8 @@ class Georeference:
     Parameters
     ----------
     crs : str or None
-        Such as ``"EPSG:26916"``; a name where the file gives no code, None where it gives nothing.
+        Such as ``"EPSG:26916"``; where the file gives no code what else it gives: WKT, or a name.
+        None where it gives nothing.
     affine : tuple of float
         ``(a, b, c, d, e, f)``: the corner of pixels at (col, row), with (0, 0) the outer corner of
         the first one, lies at ``x = a * col + b * row + c``, ``y = d * col + e * row + f``. Beware:
@@ -31,6 +33,53 @@ class Georeference:
     crs: str | None
     affine: tuple[float, float, float, float, float, float]
     unit: str | None = None
+
+    def to_map(self, places: ArrayLike) -> np.ndarray:
+        """Return where pixels lie on the map.
+
+        Parameters
+        ----------
+        places : array-like
+            Shape (n, 2): (row, col) of level 0, pixel centres at integers.
+
+        Returns
+        -------
+        ndarray
+            float64, shape (n, 2): (x, y).
+
+        Examples
+        --------
+        >>> Georeference("EPSG:32633", (2.0, 0, 500, 0, -3.0, 900)).to_map([[-0.5, -0.5], [0, 9]])
+        array([[500. , 900. ],
+               [519. , 898.5]])
+        """
+        a, b, c, d, e, f = self.affine
+        row, col = np.asarray(places, np.float64).reshape(-1, 2).T + 0.5
+        return np.stack([a * col + b * row + c, d * col + e * row + f], axis=1)
+
+    def to_pixels(self, xy: ArrayLike) -> np.ndarray:
+        """Return where places of the map lie in the image; undoes `to_map`.
+
+        Parameters
+        ----------
+        xy : array-like
+            Shape (n, 2): (x, y).
+
+        Returns
+        -------
+        ndarray
+            float64, shape (n, 2): (row, col) of level 0, pixel centres at integers.
+
+        Examples
+        --------
+        >>> georeference = Georeference("EPSG:32633", (2.0, 0, 500, 0, -3.0, 900))
+        >>> georeference.to_pixels([[519.0, 898.5]])
+        array([[0., 9.]])
+        """
+        a, b, c, d, e, f = self.affine
+        x, y = (np.asarray(xy, np.float64).reshape(-1, 2) - (c, f)).T
+        size = a * e - b * d
+        return np.stack([(a * y - d * x) / size, (e * x - b * y) / size], axis=1) - 0.5
 
 
 def from_geotiff(metadata: Mapping[str, Any]) -> Georeference | None:
@@ -44,7 +93,8 @@ def from_geotiff(metadata: Mapping[str, Any]) -> Georeference | None:
     Returns
     -------
     Georeference or None
-        None where no affine transformation is told (ground control points alone, for example).
+        None where no affine transformation is told (ground control points alone, for example), or
+        one that leaves no area.
 
     References
     ----------
@@ -58,15 +108,16 @@ def from_geotiff(metadata: Mapping[str, Any]) -> Georeference | None:
     matrix, scale = metadata.get("ModelTransformation"), metadata.get("ModelPixelScale")
     ties = metadata.get("ModelTiepoint")
     try:
-        if matrix is not None:
+        if scale is not None and ties is not None:
+            # Several tie points come as rows of six numbers; the first says enough. Heights of
+            # pixels that are written as negative count as positive, as GDAL has it.
+            col, row, _, x, y, _ = np.asarray(ties, np.float64).ravel().tolist()[:6]
+            a, b, d, e = float(scale[0]), 0.0, 0.0, -abs(float(scale[1]))
+            c, f = x - a * col, y - e * row
+        elif matrix is not None:
             # tifffile gives the 16 numbers as four rows.
             flat = np.asarray(matrix, np.float64).ravel().tolist()
             a, b, _, c, d, e, _, f = flat[:8]
-        elif scale is not None and ties is not None:
-            # Several tie points come as rows of six numbers; the first says enough.
-            col, row, _, x, y, _ = np.asarray(ties, np.float64).ravel().tolist()[:6]
-            a, b, d, e = float(scale[0]), 0.0, 0.0, -float(scale[1])
-            c, f = x - a * col, y - e * row
         else:
             return None
     except (TypeError, ValueError, IndexError):
@@ -74,19 +125,32 @@ def from_geotiff(metadata: Mapping[str, Any]) -> Georeference | None:
     # RasterPixelIsPoint: (0, 0) is the centre of the first pixel.
     if metadata.get("GTRasterTypeGeoKey") == 2:
         c, f = c - (a + b) / 2, f - (d + e) / 2
-    return Georeference(_crs(metadata), (a, b, c, d, e, f), _unit(metadata))
+    affine = a, b, c, d, e, f
+    return Georeference(_crs(metadata), affine, _unit(metadata)) if is_usable(affine) else None
+
+
+def is_usable(affine: tuple[float, ...]) -> bool:
+    """Tell whether pixels have a place and an area by an affine transformation.
+
+    Examples
+    --------
+    >>> is_usable((2.0, 0.0, 500.0, 0.0, -3.0, 900.0)), is_usable((2.0, 0.0, 0.0, 2.0, 0.0, 0.0))
+    (True, False)
+    """
+    a, b, _, d, e, _ = affine
+    size = a * e - b * d
+    return bool(np.isfinite(affine).all() and np.isfinite(size) and size != 0)
 
 
 def _crs(metadata: Mapping[str, Any]) -> str | None:
-    for key in ("ProjectedCSTypeGeoKey", "GeographicTypeGeoKey"):
-        code = metadata.get(key)
-        if isinstance(code, int) and 0 < code < _USER_DEFINED:
-            return f"EPSG:{int(code)}"
-        if code == _USER_DEFINED:
-            break  # a projection of one's own is not the geographic system it is based on
+    # A projection of one's own is not the geographic system that it is based on.
+    projected = metadata.get("GTModelTypeGeoKey") == 1 or "ProjectedCSTypeGeoKey" in metadata
+    code = metadata.get("ProjectedCSTypeGeoKey" if projected else "GeographicTypeGeoKey")
+    if isinstance(code, int) and 0 < code < _USER_DEFINED:
+        return f"EPSG:{int(code)}"
     for key in ("PCSCitationGeoKey", "GTCitationGeoKey", "GeogCitationGeoKey"):
         if metadata.get(key):
-            return str(metadata[key])
+            return str(metadata[key]).removeprefix("ESRI PE String = ")
     return None
 
 
