@@ -1,0 +1,86 @@
+"""Which module writes objects in which format."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_sam.errors import InputError
+from napari_sam.files.labelled import Labelled
+
+__all__ = ["WRITERS", "Writer", "find_writer"]
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A format in which objects leave the program.
+
+    Parameters
+    ----------
+    name : str
+        By which it is chosen where an ending means several.
+    says : str
+        What it is, for people.
+    writer : str
+        ``"module:function"``: the function takes a path, a `Labelled` and options, and raises
+        `InputError`. A file is replaced when the new one is whole.
+    endings : tuple of str
+        Of file names, lower case, with the dot.
+    """
+
+    name: str
+    says: str
+    writer: str
+    endings: tuple[str, ...]
+
+    def write(self, path: Path, labelled: Labelled, **options: Any) -> None:
+        """Write objects.
+
+        Raises
+        ------
+        InputError
+            If the format cannot hold them, a library is missing, or the file cannot be written.
+        """
+        module, function = self.writer.split(":")
+        write: Callable[..., None] = getattr(importlib.import_module(module), function)
+        write(path, labelled, **options)
+
+
+WRITERS: tuple[Writer, ...] = ()
+"""For one ending the first is meant, unless another is named."""
+
+
+def find_writer(path: Path, name: str | None = None) -> Writer:
+    """Return what writes a file.
+
+    Parameters
+    ----------
+    path : Path
+        Its ending tells the format.
+    name : str, optional
+        Of the format, where its ending is not enough.
+
+    Raises
+    ------
+    InputError
+        If there is no such format.
+    """
+    if name is not None:
+        for writer in WRITERS:
+            if writer.name == name:
+                return writer
+        there = ", ".join(writer.name for writer in WRITERS)
+        raise InputError(f"There is no format {name!r}: choose one of {there}.")
+    fitting = [
+        (len(ending), -number)
+        for number, writer in enumerate(WRITERS)
+        for ending in writer.endings
+        if path.name.lower().endswith(ending)
+    ]
+    if not fitting:
+        there = ", ".join(dict.fromkeys(end for writer in WRITERS for end in writer.endings))
+        raise InputError(f"{path} ends in none of {there}: choose a name that tells the format.")
+    return WRITERS[-max(fitting)[1]]
