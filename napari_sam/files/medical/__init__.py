@@ -1,0 +1,1 @@
+"""What radiologists have: volumes that lie in a patient, read and written."""
