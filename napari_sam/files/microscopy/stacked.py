@@ -1,0 +1,77 @@
+"""An array over a file that gives one window of one plane at a time."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from napari_sam.errors import InputError
+
+__all__ = ["StackedPlanes"]
+
+_MOST = 1 << 36
+"""Bytes of one answer: no machine has more, and a damaged file may claim to."""
+
+ReadWindow = Callable[[tuple[int, ...], slice, slice], np.ndarray]
+"""Takes the place along the axes in front, rows and columns; gives (row, col) or with samples."""
+
+
+class StackedPlanes:
+    """Planes of a file as one array, indexed with an integer or a slice for each axis.
+
+    Parameters
+    ----------
+    axes : str
+        Any of T, C and Z, then ``YX`` or ``YXS``.
+    shape : tuple of int
+        For each axis.
+    dtype : dtype
+        Of a sample.
+    read : callable
+        Reads a window.
+
+    Examples
+    --------
+    >>> planes = np.arange(24).reshape(2, 3, 4)
+    >>> def read(place, rows, cols):
+    ...     return planes[place][rows, cols]
+    >>> stack = StackedPlanes("ZYX", (2, 3, 4), planes.dtype, read)
+    >>> stack[1, 0:2, 3]
+    array([15, 19])
+    """
+
+    def __init__(
+        self, axes: str, shape: tuple[int, ...], dtype: np.dtype, read: ReadWindow
+    ) -> None:
+        self.axes, self.shape, self.dtype, self._read = axes, shape, dtype, read
+
+    def __getitem__(self, selection: Any) -> np.ndarray:
+        """Read a part.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged there.
+        """
+        windows, kept = [], []
+        for chosen, length in zip(selection, self.shape, strict=True):
+            if isinstance(chosen, slice):
+                start, stop, step = chosen.indices(length)
+                if step != 1:
+                    raise IndexError("slices with steps are not read")
+                windows.append(slice(start, max(start, stop)))
+                kept.append(slice(None))
+            else:
+                windows.append(slice(int(chosen), int(chosen) + 1))
+                kept.append(0)
+        lengths = tuple(window.stop - window.start for window in windows)
+        if math.prod(lengths) * self.dtype.itemsize > _MOST:
+            raise InputError(f"a part of {lengths} pixels is too large to be read at once")
+        front = self.axes.index("Y")
+        result = np.empty(lengths, self.dtype)
+        for index in np.ndindex(*lengths[:front]):
+            place = tuple(window.start + one for window, one in zip(windows, index, strict=False))
+            pixels = self._read(place, windows[front], windows[front + 1])
+            result[index] = pixels[..., windows[-1]] if self.axes.endswith("S") else pixels
+        return result[tuple(kept)]
