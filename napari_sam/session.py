@@ -17,6 +17,7 @@ from napari_sam.segment.objects import MaskLike
 from napari_sam.sessions.asked import Asked
 from napari_sam.sessions.editing import Editing
 from napari_sam.sessions.events import SessionEvent, SessionWarning
+from napari_sam.sessions.following import Following
 from napari_sam.sessions.label_files import write_label_file
 from napari_sam.sessions.lock import SessionInUse
 from napari_sam.sessions.overlap import Overlap
@@ -47,7 +48,7 @@ __all__ = [
 ]
 
 
-class Session(Prompting, Editing):
+class Session(Prompting, Editing, Following):
     """Objects of a scene: prompted, accepted, drawn, changed; made by `create` or `open`.
 
     Each change is one step that can be undone and done again without limit, in whatever plane it
@@ -62,7 +63,10 @@ class Session(Prompting, Editing):
     - ``"cut"``: each pixel that both claim goes to the one whose undisputed part is nearer.
 
     All methods and properties may be used from any thread; one at a time changes the session.
-    `candidates` lets others go on while the segmenter works. What `on_change` was given is called
+    `candidates` lets others go on while the segmenter works.
+
+    An object lies in one plane. Those of several planes that are one thing through depth or time
+    are the slices of a track, and share class and colour. What `on_change` was given is called
     in the thread that made the change, after it, when other threads may change the session again.
 
     Examples
@@ -183,7 +187,7 @@ class Session(Prompting, Editing):
         list of dict
             `id`, `class`, `colour`, `t`, `z`, `area_px`, `row0`, `col0`, `row1`, `col1` (ends
             exclusive), `centroid_row`, `centroid_col`, `source`, `predicted_iou`, `stability`,
-            `level`, `model`, `user`, `time`; None where unknown.
+            `level`, `model`, `user`, `time`, `track`, `parent`, `confidence`; None where unknown.
         """
         with self._lock:
             placed = [self._state.objects[number] for number in sorted(self._state.objects)]
@@ -279,4 +283,7 @@ def _row(info: ObjectInfo, runs: Runs) -> dict[str, Any]:
         "model": origin.model,
         "user": origin.user,
         "time": origin.time,
+        "track": info.track,
+        "parent": info.parent,
+        "confidence": origin.confidence,
     }

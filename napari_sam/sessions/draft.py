@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from napari_sam.errors import InputError
@@ -75,8 +76,9 @@ class Draft:
         wanted = self.state.highest + 1 if wanted is None else int(wanted)
         if not 1 <= wanted <= MOST:
             raise InputError(f"{wanted} is no id: ids go from 1 to {MOST}.")
-        if wanted in self.state.objects:
-            raise InputError(f"There is an object {wanted} already: choose another id.")
+        if self.state.is_taken(wanted):
+            what = "an object" if wanted in self.state.objects else "a thing of several planes"
+            raise InputError(f"There is {what} {wanted} already: choose another id.")
         return wanted
 
     def check_inside(self, runs: Runs) -> Runs:
@@ -106,16 +108,20 @@ class Draft:
         class_name: str | None = None,
         colour: str | None = None,
         plane: Plane | None = None,
+        like: ObjectInfo | None = None,
     ) -> int | None:
-        """Make an object of what it gets of a mask; None if that is nothing."""
+        """Make an object of what it gets of a mask; None if that is nothing.
+
+        With `like` it becomes another slice of the same thing: of its track, class and colour.
+        """
         number, plane = self.new_id(number), plane or self.plane
         granted, lost = share(self.state, plane, wanted, number, overlap)
         if not granted:
             return None
         self._take_away(lost)
-        info = ObjectInfo(
-            number, self.plane, provenance, class_name, colour or default_colour(number)
-        )
+        info = ObjectInfo(number, plane, provenance, class_name, colour or default_colour(number))
+        if like is not None:
+            info = replace(info, **_shared(like))
         self.change(ObjectChange(number, plane, (None, info), granted))
         return number
 
@@ -138,6 +144,8 @@ class Draft:
         self._take_away(lost)
         added, removed = granted - old.runs, old.runs - granted
         self._alter(number, added, removed, info)
+        if info is not None:
+            self._tell_slices(old.info, info)
 
     def add_pixels(self, number: int, wanted: Runs, overlap: Overlap) -> None:
         """Give an object more pixels."""
@@ -162,12 +170,34 @@ class Draft:
         self.change(ObjectChange(old.info.id, old.info.plane, gone, removed=old.runs))
 
     def relabel(self, number: int, info: ObjectInfo) -> None:
-        """Replace what is known of an object, its id too."""
-        old = self.state.get(number)
+        """Replace what is known of an object, its id too.
+
+        The other slices of the same thing follow: they share its track, parent, class and colour.
+        """
+        old = self.state.get(number).info
         if info.id != number:
             self.new_id(info.id)
-        if info != old.info:
-            self.change(ObjectChange(old.info.id, old.info.plane, (old.info, info)))
+            if info.track == number:  # the thing goes by the id of the slice that it began with
+                info = replace(info, track=info.id)
+        if info != old:
+            self.change(ObjectChange(old.id, old.plane, (old, info)))
+            self._tell_slices(old, info)
+
+    def begin_track(self, number: int) -> int:
+        """Return the track of an object; one that has none begins one."""
+        info = self.state.get(number).info
+        if info.track is None:
+            self.relabel(number, replace(info, track=number))
+        return number if info.track is None else info.track
+
+    def fix(self, number: int) -> None:
+        """Note that a person answers for an object from here on, if this step changed it."""
+        if not self._objects or number not in self.state.objects:
+            return
+        info = self.state.get(number).info
+        if not info.is_fixed:
+            origin = self.provenance("corrected", model=info.provenance.model)
+            self.relabel(number, replace(info, provenance=origin))
 
     def set_prompts(self, number: int, prompts: Prompts | None) -> None:
         """Replace the prompts of an object."""
@@ -190,6 +220,26 @@ class Draft:
         if added or removed or known is not None:
             self.change(ObjectChange(old.id, old.plane, known, added, removed))
 
+    def _tell_slices(self, old: ObjectInfo, info: ObjectInfo) -> None:
+        """Let the other slices of a thing have what one of them has now."""
+        if old.track is None or _shared(old) == _shared(info):
+            return
+        for number in list(self.state.tracks.get(old.track, {}).values()):
+            known = self.state.get(number).info
+            told = replace(known, **_shared(info))
+            if told != known:
+                self.change(ObjectChange(number, known.plane, (known, told)))
+        if info.track != old.track:
+            for placed in list(self.state.objects.values()):
+                if placed.info.parent == old.track:
+                    child = replace(placed.info, parent=info.track)
+                    self.change(ObjectChange(child.id, child.plane, (placed.info, child)))
+
     def _take_away(self, lost: dict[int, Runs]) -> None:
         for number, runs in lost.items():
             self.remove_pixels(number, runs)
+
+
+def _shared(info: ObjectInfo) -> dict[str, Any]:
+    """Return what all slices of a thing have in common."""
+    return {name: getattr(info, name) for name in ("track", "parent", "class_name", "colour")}

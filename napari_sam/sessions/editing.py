@@ -177,7 +177,7 @@ class Editing(SessionCore):
             highest = max([draft.state.highest, *(value for value, _ in found if value < 2**32)])
             for value, runs in found:
                 number = value
-                if value in draft.state.objects or value >= 2**32:
+                if draft.state.is_taken(value) or value >= 2**32:
                     highest = number = highest + 1
                 if draft.make(runs, overlap, origin, number, class_name) is not None:
                     taken[value] = number
@@ -194,6 +194,7 @@ class Editing(SessionCore):
         check_overlap(overlap)
         with self._drafting("paint", id=object_id) as draft:
             draft.add_pixels(object_id, draft.check_inside(Runs.of(mask)), overlap)
+            draft.fix(object_id)
 
     def erase(self, object_id: int, mask: MaskLike) -> None:
         """Take pixels from an object; without any left it is gone.
@@ -205,6 +206,7 @@ class Editing(SessionCore):
         """
         with self._drafting("erase", id=object_id) as draft:
             draft.remove_pixels(object_id, draft.check_inside(Runs.of(mask)))
+            draft.fix(object_id)
 
     def replace(self, object_id: int, mask: MaskLike, overlap: Overlap = "keep_old") -> None:
         """Give an object another mask.
@@ -218,6 +220,7 @@ class Editing(SessionCore):
         check_overlap(overlap)
         with self._drafting("replace", id=object_id) as draft:
             draft.reshape(object_id, draft.check_inside(Runs.of(mask)), overlap)
+            draft.fix(object_id)
 
     def split(
         self,
@@ -270,6 +273,7 @@ class Editing(SessionCore):
             origin = draft.provenance("split", model=old.info.provenance.model)
             rest = old.runs - parts[0]
             draft.remove_pixels(object_id, rest)
+            draft.fix(object_id)
             for number, part in zip(ids, parts[1:], strict=True):
                 draft.make(
                     part, "take_new", origin, number, old.info.class_name, plane=old.info.plane
@@ -296,6 +300,7 @@ class Editing(SessionCore):
             for number, part in zip(joined, parts, strict=True):
                 draft.delete(number)
                 draft.add_pixels(object_id, part.runs, "take_new")
+            draft.fix(object_id)
 
     def delete(self, *object_ids: int) -> None:
         """Remove objects.
@@ -318,6 +323,8 @@ class Editing(SessionCore):
         colour: str | None = None,
     ) -> None:
         """Give an object another id, class or colour; what is None stays.
+
+        Class and colour are those of all slices of a thing.
 
         Parameters
         ----------
@@ -354,7 +361,7 @@ class Editing(SessionCore):
             draft.relabel(object_id, replace(info, **known))
 
     def classify(self, classes: Mapping[int, str]) -> None:
-        """Give objects classes, in one step.
+        """Give objects classes, in one step; all slices of a thing get the class of one.
 
         Parameters
         ----------

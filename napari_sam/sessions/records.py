@@ -15,6 +15,8 @@ from .runs import NOTHING, Runs
 
 __all__ = ["ObjectChange", "ObjectInfo", "PromptChange", "Provenance", "Step", "default_colour"]
 
+_FOLLOWED = ("confidence", "stopped", "skipped")
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -23,7 +25,8 @@ class Provenance:
     Parameters
     ----------
     source : str
-        "accepted", "corrected", "found" (everything), "imported", "drawn", "split" or "merged".
+        "accepted", "corrected", "found" (everything), "imported", "drawn", "split", "merged" or
+        "propagated": followed from another plane, and not looked at by anybody since.
     time : float
         Seconds since 1970.
     user : str
@@ -38,6 +41,12 @@ class Provenance:
         At which it was found.
     tiles : tuple of TileId
         Whose answers are in it.
+    confidence : float, optional
+        Of one that was propagated: how sure it is the same thing, 0 to 1.
+    stopped : str, optional
+        Of one that was propagated: why it was followed no further, in a sentence.
+    skipped : str, optional
+        Of one that was propagated: why it has the shape between those of its neighbours, likewise.
     """
 
     source: str
@@ -49,9 +58,12 @@ class Provenance:
     stability: float | None = None
     level: int | None = None
     tiles: tuple[TileId, ...] = ()
+    confidence: float | None = None
+    stopped: str | None = None
+    skipped: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is saved; what is unknown is left out."""
+        """Return what is saved of most; what is unknown is left out."""
         saved = {
             name: getattr(self, name)
             for name in ("source", "time", "user", "model", "predicted_iou", "stability", "level")
@@ -89,6 +101,11 @@ class ObjectInfo:
         What it is.
     colour : str
         ``#rrggbb``.
+    track : int, optional
+        Which thing it is a slice of: the objects of several planes that are one thing through
+        depth or time share it. It is the id of the one that it began with.
+    parent : int, optional
+        The track that this one divided from.
     """
 
     id: int
@@ -96,16 +113,30 @@ class ObjectInfo:
     provenance: Provenance
     class_name: str | None = None
     colour: str = "#ffffff"
+    track: int | None = None
+    parent: int | None = None
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether a person answers for it, so that no propagation replaces it."""
+        return self.provenance.source != "propagated"
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is saved."""
-        return {
+        """Return what is saved; what belongs to one plane only is saved as it ever was."""
+        saved: dict[str, Any] = {
             "id": self.id,
             "plane": list(self.plane),
             "class": self.class_name,
             "colour": self.colour,
             "provenance": self.provenance.to_json(),
         }
+        # Programs from before there were tracks read a session with this, and leave it out.
+        saved |= {key: n for key in ("track", "parent") if (n := getattr(self, key)) is not None}
+        origin = self.provenance
+        followed = {
+            key: getattr(origin, key) for key in _FOLLOWED if getattr(origin, key) is not None
+        }
+        return {**saved, "followed": followed} if followed else saved
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> ObjectInfo:
@@ -114,9 +145,11 @@ class ObjectInfo:
         return cls(
             saved["id"],
             (t, z),
-            Provenance.from_json(saved["provenance"]),
+            Provenance.from_json({**saved["provenance"], **saved.get("followed", {})}),
             saved["class"],
             saved["colour"],
+            saved.get("track"),
+            saved.get("parent"),
         )
 
 

@@ -112,6 +112,14 @@ def _write_step(writer: _Writer, step: Step) -> None:
         writer.call("delete", *map(str, given["ids"]))
     elif step.name == "relabel":
         writer.call("relabel", str(number), **given)
+    elif step.name == "join_track":
+        writer.call("join_track", str(number), str(given["others"]))
+    elif step.name == "set_parent":
+        writer.call("set_parent", str(given["track"]), str(given["parent"]))
+    elif step.name == "forget_propagated":
+        writer.call("delete", *map(str, given["ids"]))
+    elif step.name == "propagate":
+        _write_propagate(writer, step, number)
     elif step.name == "classify":
         writer.call("classify", str(dict(map(tuple, given["classes"]))))
     else:
@@ -177,3 +185,28 @@ def _write_pixels(writer: _Writer, step: Step) -> None:
         if some:
             writer.go_to(plane)
             writer.call("add_masks", writer.keep(some), class_name=name, overlap="take_new")
+
+
+def _write_propagate(writer: _Writer, step: Step, number: int) -> None:
+    """Repeat by their pixels what was found in other planes, and say that it is one thing."""
+    writer.lines.append("    # propagate")
+    made: dict[Plane, dict[int, Runs]] = {}
+    for change in step.objects:
+        before, after = change.info or (None, None)
+        if after is None:
+            writer.call("delete", str(change.id))
+        elif before is None:
+            made.setdefault(change.plane, {})[change.id] = change.added
+            continue
+        for method, runs in (("paint", change.added), ("erase", change.removed)):
+            if runs and after is not None:
+                kept = f"{writer.keep({change.id: runs})}[{change.id}]"
+                writer.call(
+                    method, str(change.id), kept, overlap="take_new" if method == "paint" else None
+                )
+    for plane, masks in made.items():
+        writer.go_to(plane)
+        writer.call("add_masks", writer.keep(masks), overlap="take_new")
+    if made:
+        ids = [made_id for masks in made.values() for made_id in masks]
+        writer.call("join_track", str(number), str(ids))

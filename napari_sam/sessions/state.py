@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,7 @@ class State:
         self.highest = 0
         """The largest id ever used: none is given twice."""
         self._indexes: dict[Plane, BoxIndex] = {}
+        self._tracks: dict[int, dict[Plane, int]] = {}
 
     def copy(self) -> State:
         """Return one that later steps do not reach."""
@@ -57,7 +58,17 @@ class State:
         copied.objects, copied.prompts = dict(self.objects), dict(self.prompts)
         copied.highest = self.highest
         copied._indexes = {plane: index.copy() for plane, index in self._indexes.items()}
+        copied._tracks = {track: dict(slices) for track, slices in self._tracks.items()}
         return copied
+
+    @property
+    def tracks(self) -> Mapping[int, Mapping[Plane, int]]:
+        """The objects of each track, by plane."""
+        return self._tracks
+
+    def is_taken(self, number: int) -> bool:
+        """Tell whether a number is the id of an object, or that of a track."""
+        return number in self.objects or number in self._tracks
 
     def apply(self, step: Step) -> None:
         """Do a step; `step.inverse` takes it back."""
@@ -73,6 +84,7 @@ class State:
         if old is not None:
             runs = old.runs
             self._index(change.plane).drop(change.id)
+            self._leave(old.info)
         info = old.info if change.info is None and old is not None else None
         if change.info is not None:
             info = change.info[1]
@@ -81,6 +93,8 @@ class State:
         runs = (runs | change.added) - change.removed
         self.objects[info.id] = Placed(info, runs)
         self._index(change.plane).add(info.id, runs.box)
+        if info.track is not None:
+            self._tracks.setdefault(info.track, {})[info.plane] = info.id
         self.highest = max(self.highest, info.id)
 
     def change_prompts(self, change: PromptChange) -> None:
@@ -128,6 +142,15 @@ class State:
         corners = (region.row0, region.col0, region.row1, region.col1)
         fine = Region(*(corner * step for corner in corners))
         return list(self.near(plane, fine)), region, level
+
+    def _leave(self, info: ObjectInfo) -> None:
+        """Take an object out of its track; without any, that is gone."""
+        slices = self._tracks.get(info.track, {}) if info.track is not None else {}
+        # A step may have put another one in its place already.
+        if slices.get(info.plane) == info.id:
+            del slices[info.plane]
+            if not slices:
+                del self._tracks[info.track]  # type: ignore[arg-type]
 
     def _index(self, plane: Plane) -> BoxIndex:
         return self._indexes.setdefault(plane, BoxIndex())
