@@ -80,6 +80,11 @@ class Segmenter:
         """Its embeddings; None for one that was made `of` something else."""
         return self._store
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the Scene."""
+        return self._decoder.geometry.shape
+
     def prompt(
         self,
         points: ArrayLike | None = None,

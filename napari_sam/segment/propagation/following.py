@@ -1,0 +1,190 @@
+"""An object followed from plane to plane in one direction, until the evidence ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from napari_sam.errors import InputError
+from napari_sam.segment.objects import Candidate, MaskLike
+from napari_sam.segment.scribbles import MaskRegion
+
+from .asking import Ask, PlaneSegmenter, ask
+from .followed import Evidence, Followed, Plane
+from .judging import confidence, verdict, weigh
+from .motion import expected
+from .settings import Settings
+from .shapes import Shape, area, between, iou
+
+__all__ = ["Segmenters", "Trail", "Way", "interpolated"]
+
+Segmenters = Callable[[Plane], PlaneSegmenter]
+
+GUESSED = 0.25
+"""Greatest confidence in a mask that was interpolated."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """Planes in the order in which they are looked at, and their numbers.
+
+    Parameters
+    ----------
+    planes : sequence of Plane
+        Beginning after the one where the object is known.
+    word : str
+        What a plane is called: "plane" or "frame".
+    along : int
+        Which number of a plane counts: 0 is t, 1 is z.
+    """
+
+    planes: Sequence[Plane]
+    word: str
+    along: int
+
+    def number(self, plane: Plane) -> int:
+        """Return the number that counts."""
+        return plane[self.along]
+
+    def name(self, plane: Plane) -> str:
+        """Return what messages call a plane."""
+        return f"{self.word} {self.number(plane)}"
+
+
+@dataclass
+class Trail:
+    """The walk along a way; `walk` gives what is found, `stop` tells afterwards why it ended.
+
+    Parameters
+    ----------
+    segmenters : callable
+        Gives what answers in a plane.
+    start, mask
+        Where the object is known.
+    way : Way
+        Where to.
+    learnt : Ask
+        What came of asking where it is known.
+    settings : Settings
+        What is allowed.
+    should_stop : callable
+        Asked before each plane.
+    shape : (int, int)
+        Rows and columns of the planes.
+    """
+
+    segmenters: Segmenters
+    start: Plane
+    mask: MaskLike
+    way: Way
+    learnt: Ask
+    settings: Settings
+    should_stop: Callable[[], bool]
+    shape: Shape
+    stop: str = ""
+    stopped_early: bool = False
+    skipped: dict[Plane, str] = field(default_factory=dict)
+
+    def walk(self) -> Iterator[Followed]:
+        """Follow the object; what is found comes in the order of the way."""
+        known: list[tuple[int, MaskLike]] = [(self.way.number(self.start), self.mask)]
+        across: list[tuple[Plane, str, bool]] = []  # planes looked across, why, whether seen
+        for plane in self.way.planes:
+            if self.should_stop():
+                self.stop, self.stopped_early = "it was asked to stop", True
+                return
+            found, why, seen = self._look(plane, known)
+            if found is None:
+                across.append((plane, f"{self.way.name(plane)}: {why}", seen))
+                if len(across) > self.settings.gap:
+                    break
+                continue
+            yield from self._bridge(across, known[-1], found)
+            across = []
+            known.append((self.way.number(plane), found.mask))
+            del known[:-8]
+            yield found
+        self.stop = across[0][1] if across else "the last plane was reached"
+
+    def why(self, plane: Plane) -> str:
+        """Say why there is no mask of a plane; nothing if there is none to say."""
+        return self.skipped.get(plane, self.stop)
+
+    def _look(
+        self, plane: Plane, known: Sequence[tuple[int, MaskLike]]
+    ) -> tuple[Followed | None, str, bool]:
+        """Look for the object in a plane: what is found, else why not, and whether one can see."""
+        number, mask = known[-1]
+        steps = abs(self.way.number(plane) - number)
+        try:
+            wanted = expected(known, self.way.number(plane), self.shape)
+            if wanted is None:
+                return None, "the object is expected to have left the image", False
+            answer = ask(
+                self.segmenters(plane), wanted, self.learnt, self.settings.change * (steps - 1)
+            )
+        except InputError as error:  # told as the reason
+            return None, str(error), False
+        if answer is None:
+            return None, "the model finds nothing there", True
+        evidence = weigh(answer, area(mask), self.learnt.score)
+        why = verdict(evidence, area(mask), steps, self.settings)
+        if why:
+            return None, why, True
+        return Followed(plane, named(answer.mask), confidence(evidence), evidence), "", True
+
+    def _bridge(
+        self,
+        across: Sequence[tuple[Plane, str, bool]],
+        before: tuple[int, MaskLike],
+        after: Followed,
+    ) -> Iterator[Followed]:
+        """Give the shapes between two masks, for planes in which something could be seen."""
+        for plane, why, seen in across:
+            self.skipped[plane] = why
+            if seen:
+                end = self.way.number(after.plane), after.mask
+                found = interpolated(plane, self.way.number(plane), before, end, self.shape)
+                if found is not None:
+                    yield found
+
+
+def interpolated(
+    plane: Plane,
+    number: int,
+    before: tuple[int, MaskLike],
+    after: tuple[int, MaskLike],
+    shape: Shape,
+) -> Followed | None:
+    """Return the shape that lies between two masks; None if there is none.
+
+    Its evidence is how much it is like the nearer one.
+    """
+    share = (number - before[0]) / (after[0] - before[0])
+    found = between(before[1], after[1], share, shape)
+    if found is None:
+        return None
+    near = (before if share <= 0.5 else after)[1]
+    overlap = iou(found, near)
+    evidence = Evidence(0.0, overlap, area(found) / area(near))
+    mask = as_candidate(found)
+    return Followed(plane, mask, GUESSED * overlap, evidence, interpolated=True)
+
+
+def as_candidate(mask: MaskRegion) -> Candidate:
+    """Return a mask that no model gave."""
+    return Candidate(mask.row, mask.col, mask.mask, 0.0, 0.0, "propagated")
+
+
+def named(mask: Candidate) -> Candidate:
+    """Return a candidate that says how it came about."""
+    return Candidate(
+        mask.row,
+        mask.col,
+        mask.mask,
+        mask.predicted_iou,
+        mask.stability,
+        "propagated",
+        mask.level,
+        mask.tiles,
+    )
