@@ -10,11 +10,11 @@ from napari.layers import Labels
 
 from napari_sam.live.found_labels import FoundLevel
 from napari_sam.live.search import Partial
+from napari_sam.scenes.lazy import Lazy
 from napari_sam.tiles.regions import Region
 
 from .frame import placed_like
 from .highlight import add_quietly, lock
-from .lazy import Lazy
 
 if TYPE_CHECKING:
     import napari

@@ -13,10 +13,9 @@ import pint
 
 from napari_sam.scene import PixelSize, Scene, open_scene
 from napari_sam.scenes.axes import LazyArray, find_axes
+from napari_sam.scenes.lazy import Lazy
 from napari_sam.scenes.opening import open_source
 from napari_sam.scenes.sources import Source
-
-from .lazy import Lazy
 
 if TYPE_CHECKING:
     from napari.types import LayerData

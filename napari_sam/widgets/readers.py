@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_sam.errors import InputError
 from napari_sam.scene import Scene, open_scene
+from napari_sam.scenes.lazy import Lazy
 from napari_sam.session import Session
 from napari_sam.sessions.folder import read_head
 from napari_sam.sessions.opening import ENDING, find_image, image_of, sessions_in
@@ -19,7 +20,6 @@ from napari_sam.tiles.regions import Region
 from napari_sam.tiles.reopening import choices
 from napari_sam.tiles.store import EmbeddingStore, SceneInfo
 
-from .lazy import Lazy
 from .opening import image_layers
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .lazy import Lazy
+from napari_sam.scenes.lazy import Lazy
+
 from .opening import image_layers
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam.scene import open_scene
-from napari_sam.widgets.lazy import Lazy
+from napari_sam.scenes.lazy import Lazy
 from napari_sam.widgets.opening import image_layers
 from napari_sam.widgets.pictures import picture_of
 from napari_sam.widgets.samples import made_pyramid

@@ -1,4 +1,4 @@
-"""Arrays that are computed or read when they are indexed, as napari's layers take them."""
+"""Arrays that are computed or read when they are indexed."""
 
 from __future__ import annotations
 
