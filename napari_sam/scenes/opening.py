@@ -12,7 +12,8 @@ from napari_sam.files.images import damage_told, is_tiff, read_image
 from napari_sam.files.zarr_images import ZarrImage, describe_zarr, is_zarr, open_zarr_image
 from napari_sam.scenes.formats import find_format
 from napari_sam.scenes.sources import LazyFile, PixelSize, Source, colour_names
-from napari_sam.scenes.tiff import open_tiff
+from napari_sam.scenes.tiff import open_tiff, size_on_the_ground, tiff_georeference
+from napari_sam.scenes.world_files import read_world_file
 
 __all__ = ["local_path", "open_source"]
 
@@ -41,7 +42,7 @@ def open_source(image: Any, part: str | None = None) -> Source:
     """
     if isinstance(image, str | os.PathLike):
         text = os.fspath(image)
-        address = "://" in text or text.startswith("/vsi")  # GDAL's names of what is elsewhere
+        address = _is_address(text)
         known = find_format(text if address else Path(text))
         if known is not None:
             return known.open(text if address else Path(text), part)
@@ -61,9 +62,14 @@ def open_source(image: Any, part: str | None = None) -> Source:
 
 def local_path(image: Any) -> Path | None:
     """Return where an image lies on this machine; None for arrays and URLs."""
-    if not isinstance(image, str | os.PathLike) or "://" in os.fspath(image):
+    if not isinstance(image, str | os.PathLike) or _is_address(os.fspath(image)):
         return None
     return Path(image).absolute()
+
+
+def _is_address(text: str) -> bool:
+    """Tell whether an image lies elsewhere: at a URL, or where GDAL's names point to."""
+    return "://" in text or text.startswith("/vsi")
 
 
 def _is_array(image: Any) -> bool:
@@ -90,7 +96,15 @@ def _from_path(path: Path) -> Source:
         return Source(str(path), (lazy,))
     picture = read_image(path)
     axes = "YX" if picture.ndim == 2 else "YXS"
-    return Source(str(path), (picture,), axes, colour_names(*picture.shape[2:]))
+    place = tiff_georeference(path) if is_tiff(path) else read_world_file(path)
+    return Source(
+        str(path),
+        (picture,),
+        axes,
+        colour_names(*picture.shape[2:]),
+        size_on_the_ground(place),
+        place,
+    )
 
 
 def _from_zarr(image: ZarrImage) -> Source:

@@ -1,5 +1,8 @@
 """TIFF in all its kinds (BigTIFF, COG, OME, ImageJ), read tile by tile."""
 
+import html
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,9 @@ from napari_sam.errors import InputError
 from napari_sam.files.images import damage_told
 from napari_sam.scenes.georeference import Georeference, from_geotiff
 from napari_sam.scenes.sources import LazyFile, PixelSize, Source, colour_names
+from napari_sam.scenes.world_files import read_world_file
 
-__all__ = ["open_tiff"]
+__all__ = ["open_tiff", "size_on_the_ground", "tiff_georeference"]
 
 _PHOTOMETRIC = tifffile.PHOTOMETRIC
 
@@ -46,25 +50,124 @@ def open_tiff(path: Path) -> Source | None:
             for number, level in enumerate(series.levels)
             if level.axes == series.axes
         ]
-        georeference = from_geotiff(tiff.geotiff_metadata or {}) if tiff.is_geotiff else None
+        if len(levels) == 1:
+            levels += _overviews_beside(path, series)
+        georeference = _georeference(path, tiff)
         ome = _ome_pixels(tiff)
-        axes, names = series.axes, _channel_names(ome)
+        axes, names = series.axes, _channel_names(ome) or _described_bands(tiff.gdal_metadata)
         if not names and "C" not in axes and axes[-3:] == "YXS":
-            infrared = page.photometric == _PHOTOMETRIC.RGB and page.extrasamples == (0,)
             names = colour_names(series.shape[-1])
-            if infrared and len(names) == 4:  # a fourth sample that is no transparency
-                names = (*names[:3], "3")
+            if page.extrasamples == (0,) and len(names) % 2 == 0:
+                # A last sample that is no transparency, such as infrared.
+                names = (*names[:-1], "3") if len(names) == 4 else ()
         return Source(
             str(path),
             tuple(levels),
             axes,
             names,
-            _pixel_size(tiff, ome, georeference),
+            _pixel_size(tiff, ome) or size_on_the_ground(georeference),
             georeference,
             _nodata(page),
             _masks(path, tiff, levels, series.axes),
             _alpha(series, page),
         )
+
+
+def tiff_georeference(path: Path) -> Georeference | None:
+    """Read where a TIFF lies that `open_tiff` leaves to others.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    with damage_told(path), tifffile.TiffFile(path) as tiff:
+        return _georeference(path, tiff)
+
+
+def size_on_the_ground(georeference: Georeference | None) -> PixelSize | None:
+    """Return the sides of a pixel on the map; None where its unit is unknown."""
+    if georeference is None or georeference.unit is None:
+        return None
+    a, b, _, d, e, _ = georeference.affine
+    return _positive(float(np.hypot(b, e)), float(np.hypot(a, d)), georeference.unit)
+
+
+def _georeference(path: Path, tiff: tifffile.TiffFile) -> Georeference | None:
+    """Read where the image lies: from its tags, else from a world file."""
+    found = from_geotiff(tiff.geotiff_metadata or {}) if tiff.is_geotiff else None
+    if found is None:
+        return read_world_file(path)
+    if found.crs is None or found.crs.startswith("EPSG:") or found.crs.endswith("]"):
+        return found
+    return replace(found, crs=_wkt(path) or found.crs)
+
+
+def _wkt(path: Path) -> str | None:
+    """Have a system that has no code put together from its parts, if GDAL is there."""
+    try:
+        import rasterio
+    except ImportError:
+        return None
+    try:
+        with rasterio.open(path, driver="GTiff") as dataset:
+            crs = dataset.crs
+            if crs is None or not (crs.is_projected or crs.is_geographic):
+                return None  # a grid of somebody's own is no place on Earth
+            return ":".join(crs.to_authority() or ()) or str(crs.to_wkt())
+    except rasterio.errors.RasterioError:
+        return None  # a TIFF that only tifffile can read, or parts that make no system
+
+
+def _described_bands(metadata: str | None) -> tuple[str, ...]:
+    """Read what GDAL calls the bands, if it has a name for each."""
+    if metadata is None:
+        return ()
+    items = re.findall(r'<Item name="DESCRIPTION" sample="(\d+)"[^>]*>([^<]+)</Item>', metadata)
+    names = {int(number): html.unescape(name) for number, name in items}
+    return tuple(names[number] for number in sorted(names))
+
+
+def _overviews_beside(path: Path, series: Any) -> list[LazyFile]:
+    """Return the coarser levels that GDAL keeps in a file of their own."""
+    beside = path.with_name(f"{path.name}.ovr")
+    if not beside.is_file():
+        return []
+    with damage_told(beside), tifffile.TiffFile(beside) as tiff:
+        found = []
+        for number, one in enumerate(tiff.series):
+            for coarse, level in enumerate(one.levels):
+                if one.keyframe.is_mask or level.dtype != series.dtype:
+                    continue
+                lazy = _lazy(beside, number, coarse, level)
+                if level.axes == series.axes:
+                    found.append(lazy)
+                elif (level.axes, series.axes) == ("SYX", "YXS"):  # GDAL may part the samples here
+                    found.append(_SamplesLast.of(lazy))
+        return found
+
+
+class _SamplesLast:
+    """An array (S, Y, X) as (Y, X, S).
+
+    Parameters
+    ----------
+    array : LazyFile
+        Opened when it is read.
+    """
+
+    def __init__(self, array: LazyFile) -> None:
+        self._array = array
+
+    @classmethod
+    def of(cls, array: LazyFile) -> LazyFile:
+        """Wrap an array so that it is still opened when it is first read."""
+        samples, rows, cols = array.shape
+        return LazyFile(cls, array, shape=(rows, cols, samples), dtype=array.dtype)
+
+    def __getitem__(self, selection: tuple[slice, slice, slice]) -> np.ndarray:
+        rows, cols, samples = selection
+        return np.moveaxis(np.asarray(self._array[samples, rows, cols]), 0, -1)
 
 
 def _masks(
@@ -153,10 +256,8 @@ def _channel_names(pixels: dict[str, Any]) -> tuple[str, ...]:
     return tuple(map(str, names)) if names and all(name is not None for name in names) else ()
 
 
-def _pixel_size(
-    tiff: tifffile.TiffFile, ome: dict[str, Any], georeference: Georeference | None
-) -> PixelSize | None:
-    """Take the size from OME, ImageJ or GeoTIFF.
+def _pixel_size(tiff: tifffile.TiffFile, ome: dict[str, Any]) -> PixelSize | None:
+    """Take the size from OME or ImageJ.
 
     The resolution of other files is that of a print (72 dots per inch), and tells nothing.
     """
@@ -174,9 +275,6 @@ def _pixel_size(
             return _positive(down[1] / down[0], across[1] / across[0], str(unit))
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
-    if georeference is not None and georeference.unit is not None:
-        a, b, _, d, e, _ = georeference.affine
-        return _positive(float(np.hypot(b, e)), float(np.hypot(a, d)), georeference.unit)
     return None
 
 

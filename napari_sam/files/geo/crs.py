@@ -87,12 +87,6 @@ class CrsTransform:
     source, target : pyproj.CRS
         The two; if they are equal nothing is computed.
 
-    Attributes
-    ----------
-    rough : bool
-        Whether the two systems' datums differ and nothing on this machine tells by how much, so
-        that places may be off by metres.
-
     Examples
     --------
     >>> way = CrsTransform(crs_named("EPSG:4326", "it"), crs_named("EPSG:32617", "it"))
@@ -106,6 +100,7 @@ class CrsTransform:
 
     @property
     def rough(self) -> bool:
+        """Whether nothing on this machine tells how far the datums differ: off by metres, then."""
         return not self._same and "allpark" in self._transformer.description
 
     def __call__(self, xy: np.ndarray) -> np.ndarray:
