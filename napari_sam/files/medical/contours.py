@@ -40,8 +40,8 @@ def outlines(mask: np.ndarray) -> list[np.ndarray]:
     parts, _ = ndimage.label(mask)
     found = []
     for number, place in enumerate(ndimage.find_objects(parts), 1):
-        polygon = _outline(parts[place] == number)
-        found.append(polygon + (place[0].start - 0.5, place[1].start - 0.5))
+        corner = np.array([place[0].start, place[1].start])
+        found.append(_outline(parts[place] == number) + corner - 0.5)
     return found
 
 
