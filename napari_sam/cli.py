@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from napari_sam import __version__
 from napari_sam.allocator import keep_freed_memory
+from napari_sam.cli_convert import add_convert
 from napari_sam.cli_dataset import add_dataset
 from napari_sam.cli_engine import add_engine
 from napari_sam.cli_evaluation import add_compare, add_evaluate
@@ -40,6 +41,7 @@ or let it find everything.
 commands:
   open      open an image in napari, ready to click
   segment   outline objects in an image
+  convert   write objects as your GIS, PACS or lab takes them
   edges     find edges in an image of any size
   proposals propose objects, the surest first
   dataset   make training data of what you outlined, with a part kept away to measure on
@@ -137,6 +139,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="show the version",
     )
     _add_segment(commands)
+    add_convert(commands)
     add_edges(commands)
     add_proposals(commands)
     add_demo(commands)

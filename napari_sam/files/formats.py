@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,31 @@ class Writer:
         InputError
             If the format cannot hold them, a library is missing, or the file cannot be written.
         """
+        self._function(path, labelled, **options)
+
+    def known_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of some options that this format has.
+
+        Raises
+        ------
+        InputError
+            If one that is set means nothing to it.
+        """
+        known = inspect.signature(self._function).parameters
+        chosen = {name: value for name, value in given.items() if value}
+        for name in chosen:
+            if name not in known:
+                raise InputError(
+                    f"{name.replace('_', ' ')} means nothing to the format {self.name} "
+                    f"({self.says}): leave it out, or choose another format."
+                )
+        return chosen
+
+    @property
+    def _function(self) -> Callable[..., None]:
         module, function = self.writer.split(":")
-        write: Callable[..., None] = getattr(importlib.import_module(module), function)
-        write(path, labelled, **options)
+        found: Callable[..., None] = getattr(importlib.import_module(module), function)
+        return found
 
 
 WRITERS: tuple[Writer, ...] = ()

@@ -238,7 +238,8 @@ def test_models_tells_what_is_here(
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["segment"], ["train"], ["evaluate"], ["compare"], ["demo"], ["models"]]
+    "command",
+    [[], ["segment"], ["convert"], ["train"], ["evaluate"], ["compare"], ["demo"], ["models"]],
 )
 def test_help_fits_a_terminal(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -255,7 +256,7 @@ def test_version_no_command_and_unknown_command(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == f"napari-sam {__version__}\n"
     assert main([]) == 2
     assert "napari-sam demo" in capsys.readouterr().out
-    assert "'segment', 'edges', 'proposals', 'demo'" in refused(capsys, "segmnet")
+    assert "choose from 'segment', 'convert', " in refused(capsys, "segmnet")
 
 
 def test_progress_is_told_where_there_is_no_terminal(

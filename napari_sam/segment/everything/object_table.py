@@ -19,7 +19,7 @@ from .found import FoundObjects
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["read_table", "table_mask", "write_table"]
+__all__ = ["read_provenance", "read_table", "table_mask", "write_table"]
 
 _ROWS = 4096
 """Rows that are in memory at once."""
@@ -32,6 +32,7 @@ def write_table(
     path: str | os.PathLike[str],
     pixel_size: PixelSize | None = None,
     more: pa.Table | None = None,
+    provenance: Mapping[str, str] | None = None,
 ) -> None:
     """Write one row for each object.
 
@@ -53,6 +54,8 @@ def write_table(
         Of level 0.
     more : pyarrow.Table, optional
         Further columns, or what `class` is to hold: a row for each object.
+    provenance : mapping of str to str, optional
+        What `napari_sam.provenance.provenance` gives.
 
     Raises
     ------
@@ -68,6 +71,7 @@ def write_table(
         "shape": list(objects.shape),
         "unit": None if pixel_size is None else pixel_size.unit,
         "pixel_size": None if pixel_size is None else [pixel_size.rows, pixel_size.cols],
+        "provenance": dict(provenance or {}),
     }
     schema = _schema().with_metadata({_ABOUT: json.dumps(about).encode()})
     for field in () if more is None else more.schema:
@@ -104,6 +108,12 @@ def read_table(path: str | os.PathLike[str]) -> pa.Table:
     if _ABOUT not in (table.schema.metadata or {}):
         raise InputError(f"{path} is no table of objects: give one that write_table wrote.")
     return table
+
+
+def read_provenance(table: pa.Table) -> dict[str, str]:
+    """Return where the objects of a table come from; empty where it does not say."""
+    about = json.loads((table.schema.metadata or {}).get(_ABOUT, b"{}"))
+    return dict(about.get("provenance", {}))
 
 
 def table_mask(row: dict[str, object]) -> np.ndarray:

@@ -1,0 +1,120 @@
+"""`napari-sam convert`: objects from one format to another, on the grid of their image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from napari_sam.errors import InputError
+from napari_sam.files.formats import Writer, find_writer
+from napari_sam.files.outputs import check_output_folder
+
+if TYPE_CHECKING:
+    from napari_sam.files.labelled import Labelled
+
+__all__ = ["check_export", "export", "run"]
+
+
+def run(
+    objects: str,
+    image: str | None,
+    outputs: Sequence[Path],
+    *,
+    to: str | None = None,
+    table: Path | None = None,
+    model: str | None = None,
+    along: Literal["z", "y", "x"] = "z",
+    part: str | None = None,
+    options: Mapping[str, Any],
+) -> None:
+    """Read objects and write them again.
+
+    Parameters
+    ----------
+    objects : str
+        A label image, or a session's folder.
+    image : str or None
+        That they are of; a session knows its own.
+    outputs : sequence of Path
+        One file for each format.
+    to : str or None
+        The format, where the ending is not enough.
+    table : Path or None
+        What is known of the objects of a label image.
+    model : str or None
+        Which model found them, where nothing else tells.
+    along, part
+        As `napari_sam.scene.open_scene` takes them.
+    options : mapping
+        Of the writers.
+
+    Raises
+    ------
+    InputError
+        If something cannot be read, or a format cannot hold the objects.
+    """
+    from napari_sam.files.reading_labels import read_labelled
+    from napari_sam.scene import open_scene
+    from napari_sam.sessions.opening import open_session, sessions_in
+
+    writers = [check_export(path, to) for path in outputs]
+    sessions = sessions_in(Path(objects)) if "://" not in objects else []
+    if sessions:
+        from napari_sam.sessions.volumes import labelled as of_session
+
+        if len(sessions) > 1:
+            raise InputError(
+                f"{objects} holds several sessions ({', '.join(one.name for one in sessions)}): "
+                f"give the folder of one of them."
+            )
+        with open_session(sessions[0]) as session:
+            found = of_session(session)
+            _write_all(found, outputs, writers, options)
+        return
+    if image is None:
+        raise InputError(
+            f"{objects} is a label image, and its image is not named: give it with --image, as it "
+            f"says where the objects lie."
+        )
+    scene = open_scene(image, along=along, part=part)
+    found = read_labelled(objects, scene, table, model)
+    _write_all(found, outputs, writers, options)
+
+
+def check_export(path: Path, to: str | None = None) -> Writer:
+    """Make sure, before any work is done, that a file can be written in a known format.
+
+    Raises
+    ------
+    InputError
+        If not.
+    """
+    writer = find_writer(path, to)
+    check_output_folder(path.parent)
+    return writer
+
+
+def export(
+    labelled: Labelled, path: Path, writer: Writer, options: Mapping[str, Any] | None = None
+) -> None:
+    """Write objects in a format, with those options that it has.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer.write(path, labelled, **writer.known_options(options or {}))
+
+
+def _write_all(
+    labelled: Labelled,
+    outputs: Sequence[Path],
+    writers: Sequence[Writer],
+    options: Mapping[str, Any],
+) -> None:
+    for path, writer in zip(outputs, writers, strict=True):
+        export(labelled, path, writer, options)
+        print(f"{path} ({writer.says})")
