@@ -18,7 +18,7 @@ examples:
   napari-sam convert out/map_labels.zarr --image map.tif -o roofs.gpkg --regularise
   napari-sam convert liver.nii.gz --image series/ -o liver.dcm -o liver.nii.gz
   napari-sam convert cells.tif.napari-sam -o cells.ome.zarr -o cells.json
-  napari-sam convert out/slide_labels.zarr --image slide.svs --to qupath -o cells.geojson
+  napari-sam convert out/s_labels.zarr --image s.svs --to qupath -o cells.geojson
 """
 
 
