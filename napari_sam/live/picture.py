@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_sam.scene import PixelSize, Scene
     from napari_sam.tiles.subjects import SceneInfo
 
-__all__ = ["Picture"]
+__all__ = ["Picture", "is_flat"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ class Picture:
         from napari_sam.scene import open_scene
 
         options: dict[str, Any] = {} if like is None else choices(like)
-        if like is not None and (like.t, like.z) != (t, z) and _is_flat(like):
+        if like is not None and (like.t, like.z) != (t, z) and is_flat(like):
             del options["normalisation"]
         given = {
             "axes": self.axes,
@@ -111,7 +111,7 @@ class Picture:
         return open_scene(self.image, **{**options, "t": t, "z": z})
 
 
-def _is_flat(plane: SceneInfo) -> bool:
+def is_flat(plane: SceneInfo) -> bool:
     """Tell whether a stretch was measured where all is one value, which shows nothing elsewhere."""
     stretch = plane.normalisation
     return bool(np.all(np.equal(stretch["low"], stretch["high"])))

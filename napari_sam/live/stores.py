@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["find_store", "made_store", "scene_of_a_store", "stores_beside"]
 
 _ENDING = ".embeddings"
+_PLANE = re.compile(r"-t(?P<t>\d+)-z(?P<z>\d+)(-\d+)?$")
 
 
 def stores_beside(picture: Picture) -> list[EmbeddingStore]:
@@ -86,7 +88,7 @@ def find_store(
         if store is not None and not why:
             return store, path, [*notes, _used(store)]
         notes.append(f"{path} does not fit and is left alone: {why}.")
-    for store in _stores_in(folder):
+    for store in _stores_in(folder, (scene.t, scene.z)):
         if store.model.encodes_like(model) and not _misfit(store, scene, model):
             shared = whose_embeddings(store.model, model, model_name)
             return store, path, [*notes, _used(store), *filter(None, [shared])]
@@ -118,10 +120,18 @@ def made_store(path: Path, scene: Scene, info: SceneInfo, model: ModelInfo) -> E
     return EmbeddingStore.create(path, info, model, geometry)
 
 
-def _stores_in(folder: Path) -> list[EmbeddingStore]:
-    """Return the stores in the folder of an image."""
-    found = (_opened(path) for path in sorted(_folders(folder)) if path.suffix == _ENDING)
-    return [store for store in found if store is not None]
+def _stores_in(folder: Path, plane: tuple[int, int] | None = None) -> list[EmbeddingStore]:
+    """Return the stores in the folder of an image, but for those named after other planes."""
+    found = []
+    for path in sorted(_folders(folder)):
+        named = _PLANE.search(path.stem)
+        if path.suffix != _ENDING or (
+            plane and named and plane != (int(named["t"]), int(named["z"]))
+        ):
+            continue  # of a stack there may be a thousand
+        if (store := _opened(path)) is not None:
+            found.append(store)
+    return found
 
 
 def _opened(path: Path) -> EmbeddingStore | None:

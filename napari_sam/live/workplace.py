@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,13 +17,14 @@ from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
 
 from .folders import find_session, folder_for, made_folder
 from .picture import Picture
+from .slices import Slice, Slices, known_like
 from .stores import find_store, made_store, scene_of_a_store
 
 if TYPE_CHECKING:
     from napari_sam.scene import Scene
     from src_model import Sam
 
-__all__ = ["Picture", "Workplace", "folder_for"]
+__all__ = ["Picture", "Slice", "Workplace", "folder_for"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Workplace:
     """An image with its session, a model, and embeddings of the plane that is worked on.
 
     Made by `open`. What takes long are `open`, `go_to` and `use_model`: they may be called in any
-    thread, one at a time. If one fails all is as before.
+    thread, one at a time. If one fails all is as before. `slice` may be called beside them.
 
     Attributes
     ----------
@@ -72,6 +74,8 @@ class Workplace:
         self.picture, self.folder, self.session = picture, folder, session
         self._view: _View | None = None
         self._notes: tuple[str, ...] = ()
+        self._slices: Slices | None = None
+        self._slicing = threading.Lock()
 
     @classmethod
     def open(
@@ -171,6 +175,24 @@ class Workplace:
         """
         self._enter(t, z, self.model_name)
 
+    def slice(self, t: int, z: int) -> Slice:
+        """Open a plane beside the one that is worked on: its own embeddings, the same model.
+
+        The few that were used last stay open.
+
+        Raises
+        ------
+        InputError
+            If there is no such plane, or it changed since it was last worked on.
+        """
+        with self._slicing:
+            view, slices = self._now, self._slices
+            if slices is None or slices.sam is not view.sam:
+                slices = self._slices = Slices(
+                    self.picture, self.folder, self.session, view.sam, view.model_name
+                )
+            return slices.get(t, z)
+
     def use_model(self, name: str) -> None:
         """Let another model answer: its own embeddings, the same session.
 
@@ -183,6 +205,8 @@ class Workplace:
             If there is no such model, or it cannot be had.
         """
         self._enter(self.scene.t, self.scene.z, name)
+        with self._slicing:
+            self._slices = None
 
     def close(self, lose: bool = False) -> None:
         """Bring all to the disk, and let others open it.
@@ -231,9 +255,7 @@ class Workplace:
         """Prepare to work on a plane; nothing changes yet."""
         scene, old = self.session.scene, self._view
         if (scene.t, scene.z) != (t, z):
-            planes = self.session.planes
-            was = planes.get((t, z), next(iter(planes.values())))
-            scene = self.picture.open(t, z, like=was)
+            scene = self.picture.open(t, z, like=known_like(self.session, t, z))
         scene.check_there()
         sam = (
             old.sam
