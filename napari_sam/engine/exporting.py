@@ -17,6 +17,7 @@ from PIL import Image
 
 import napari_sam
 from napari_sam.errors import InputError
+from napari_sam.files.coco_writing import coco_content
 from napari_sam.segment.everything.object_table import read_table, table_mask
 from napari_sam.session import ObjectInfo, Provenance, Runs, Session
 
@@ -160,17 +161,7 @@ class _CocoWriter:
             )
 
     def end(self) -> None:
-        names = sorted({one["class"] for one in self._annotations if one["class"]} - {"object"})
-        numbers = {name: number for number, name in enumerate(("object", *names), 1)}
-        for one in self._annotations:
-            one["category_id"] = numbers[one.pop("class") or "object"]
-        content = {
-            "info": {"description": "napari-sam-tiled", "version": napari_sam.__version__},
-            "licenses": [],
-            "images": self._images,
-            "annotations": self._annotations,
-            "categories": [{"id": number, "name": name} for name, number in numbers.items()],
-        }
+        content = coco_content(self._images, self._annotations)
         (self._folder / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
 
 

@@ -72,7 +72,32 @@ class Writer:
         return found
 
 
-WRITERS: tuple[Writer, ...] = ()
+WRITERS: tuple[Writer, ...] = (
+    Writer(
+        "tiff",
+        "labels as TIFF, for ImageJ where they fit",
+        "napari_sam.files.label_pictures:write_label_tiff",
+        (".tif", ".tiff"),
+    ),
+    Writer(
+        "png",
+        "labels of one plane as PNG",
+        "napari_sam.files.label_pictures:write_label_png",
+        (".png",),
+    ),
+    Writer(
+        "ome-zarr",
+        "labels as OME-Zarr, alone or in the image they belong to",
+        "napari_sam.files.ome_labels:write_ome_labels",
+        (".zarr",),
+    ),
+    Writer(
+        "coco",
+        "boxes and run lengths as COCO's JSON",
+        "napari_sam.files.coco_writing:write_coco",
+        (".json",),
+    ),
+)
 """For one ending the first is meant, unless another is named."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from napari_sam.scenes.georeference import Georeference
 from napari_sam.scenes.sources import PixelSize
 
-__all__ = ["at_level", "geotiff_tags", "ome_size"]
+__all__ = ["at_level", "geotiff_tags", "ome_size", "ome_unit"]
 
 _SCALE, _TIE, _MATRIX = 33550, 33922, 34264
 _KEYS, _TEXTS = 34735, 34737
@@ -92,7 +92,7 @@ def ome_size(pixel_size: PixelSize, level: int) -> dict[str, Any] | None:
     >>> ome_size(PixelSize(0.5, 0.25, "micrometer"), 1)["PhysicalSizeY"]
     1.0
     """
-    unit = _OME_UNITS.get(pixel_size.unit)
+    unit = ome_unit(pixel_size.unit)
     if unit is None:
         return None
     scale = 1 << level
@@ -103,6 +103,17 @@ def ome_size(pixel_size: PixelSize, level: int) -> dict[str, Any] | None:
         "PhysicalSizeX": pixel_size.cols * scale,
         "PhysicalSizeXUnit": unit,
     }
+
+
+def ome_unit(unit: str) -> str | None:
+    """Return OME's sign of a unit of length; None if it has none.
+
+    Examples
+    --------
+    >>> ome_unit("micrometer"), ome_unit("degree")
+    ('µm', None)
+    """
+    return _OME_UNITS.get(unit)
 
 
 def _system(georeference: Georeference) -> list[tuple[int, int, int, Any, bool]]:

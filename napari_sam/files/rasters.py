@@ -26,6 +26,8 @@ __all__ = [
     "ome_image",
     "raster_kind",
     "strongest_of_four",
+    "told",
+    "whole_or_not",
     "write_pyramid",
     "write_tiff",
 ]
@@ -123,7 +125,7 @@ def write_tiff(
             tile[: region.shape[0], : region.shape[1]] = values
             yield tile
 
-    with _told(path), written_together(path) as (partial,):
+    with told(path), written_together(path) as (partial,):
         tifffile.imwrite(
             partial,
             tiles(),
@@ -180,7 +182,7 @@ def write_pyramid(
     shapes = [shape]
     while max(shapes[-1]) > _COARSEST:
         shapes.append(halved(shapes[-1], 1))
-    with _told(path), _whole_or_not(path) as partial:
+    with told(path), whole_or_not(path) as partial:
         group = zarr.create_group(partial, attributes=describe(len(shapes)))
         levels = [
             group.create_array(
@@ -270,8 +272,14 @@ def _put(level: Any, region: Region, values: np.ndarray) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Say in a sentence what the disk refuses."""
+def told(path: Path) -> Iterator[None]:
+    """Say in a sentence what the disk refuses.
+
+    Raises
+    ------
+    InputError
+        In place of an `OSError`.
+    """
     try:
         yield
     except OSError as error:
@@ -279,8 +287,14 @@ def _told(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _whole_or_not(path: Path) -> Iterator[Path]:
-    """Lend a name for a folder, and rename it when the block ends well."""
+def whole_or_not(path: Path) -> Iterator[Path]:
+    """Lend a name for a folder, and rename it when the block ends well.
+
+    Raises
+    ------
+    InputError
+        If there is something already.
+    """
     if path.exists():
         raise InputError(f"{path} exists already: choose the name of a new folder.")
     partial = path.with_name(f".{path.name}.part")
