@@ -26,6 +26,8 @@ class Format:
         Of names of files and addresses, lower case, with the dot.
     starts : tuple of str
         Of addresses.
+    address_endings : tuple of str
+        Of names of addresses only, without what follows a question mark.
     recognise : str, optional
         ``"module:function"``, which takes a path and tells from its content whether it is one; for
         folders and for files whose names tell nothing. It needs no optional library.
@@ -38,6 +40,7 @@ class Format:
     opener: str
     endings: tuple[str, ...] = ()
     starts: tuple[str, ...] = ()
+    address_endings: tuple[str, ...] = ()
     recognise: str | None = None
     parts: str | None = None
 
@@ -57,7 +60,23 @@ class Format:
         return self.recognise is not None and bool(_function(self.recognise)(path))
 
 
-FORMATS: tuple[Format, ...] = ()
+FORMATS: tuple[Format, ...] = (
+    Format(
+        "raster through GDAL",
+        "napari_sam.files.geo.rasters_gdal:open_raster",
+        endings=(".vrt", ".jp2", ".j2k", ".ers", ".asc", ".hgt", ".dt0", ".dt1", ".dt2"),
+        starts=("/vsi",),
+        address_endings=(".tif", ".tiff"),
+        recognise="napari_sam.files.geo.rasters_gdal:is_raster",
+    ),
+    Format(
+        "DICOM",
+        "napari_sam.files.medical.dicom:open_dicom",
+        endings=(".dcm", ".dicom", ".ima"),
+        recognise="napari_sam.files.medical.dicom_files:is_dicom",
+        parts="napari_sam.files.medical.dicom:dicom_parts",
+    ),
+)
 """All but TIFF, Zarr, .npy and pictures, which `open_source` reads itself."""
 
 
@@ -75,11 +94,12 @@ def find_format(path: Path | str) -> Format | None:
     for format_ in FORMATS:
         if text.startswith(format_.starts or ("\0",)):
             return format_
-    name = text.rstrip("/").lower()
+    address = "://" in text
+    name = (text.partition("?")[0] if address else text).rstrip("/").lower()
     fitting = [
         (len(ending), -number)
         for number, format_ in enumerate(FORMATS)
-        for ending in format_.endings
+        for ending in format_.endings + (format_.address_endings if address else ())
         if name.endswith(ending)
     ]
     if fitting:

@@ -30,7 +30,8 @@ class VolumeGrid:
     x runs to the patient's left, y to the back, z to the head. Readers lay volumes out so that
     axis 0 runs from head to feet (S to I), axis 1 from front to back (A to P) and axis 2 from the
     patient's right to the left (R to L), as nearly as the axes of the file allow: axes are
-    permuted and reversed, never resampled. `lay_out` does it.
+    permuted and reversed, never resampled. `lay_out` does it. The one axis of a single slice comes
+    first, whatever its direction: rows and columns are those of the slice.
 
     Parameters
     ----------
@@ -99,6 +100,8 @@ class VolumeGrid:
         for patient_axis, direction in _LAID_OUT:
             axis = nearest.index(patient_axis)
             stored.append((axis, bool(given.matrix[patient_axis, axis] * direction < 0)))
+        if sorted(given.shape)[1] > 1:
+            stored.sort(key=lambda axis: given.shape[axis[0]] > 1)  # a stable order
         return given._rearranged((stored[0], stored[1], stored[2]))
 
     @property
