@@ -7,7 +7,7 @@ import json
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -202,22 +202,33 @@ class Session(Prompting, Editing, Following):
                 digest.update(placed.runs.edges.astype("<i8").tobytes())
         return digest.hexdigest()[:32]
 
-    def save_labels(self, path: str | os.PathLike[str], plane: Plane | None = None) -> None:
-        """Write the labels of a plane as they are now, block by block.
+    def save_labels(
+        self, path: str | os.PathLike[str], plane: Plane | Literal["all"] | None = None
+    ) -> None:
+        """Write the labels of a plane as they are now, block by block, or those of all planes.
 
         Parameters
         ----------
         path : path
             Ends in .tif or .tiff, a compressed uint32 TIFF, which is replaced when the new one is
-            whole; or in .zarr, an OME-Zarr of labels with all levels, which must not exist.
-        plane : (int, int), optional
-            (t, z); by default the one that is worked on.
+            whole; or in .zarr, an OME-Zarr of labels with all levels, which must not exist. For
+            all planes also in what `napari-sam convert` knows.
+        plane : (int, int) or "all", optional
+            (t, z); by default the one that is worked on. In the labels of all planes a thing of
+            several planes has one number, its track.
 
         Raises
         ------
         InputError
             If the ending is another one, or it cannot be written.
         """
+        if plane == "all":
+            from napari_sam.files.formats import find_writer
+            from napari_sam.sessions.volumes import labelled
+
+            writer = find_writer(Path(path))
+            writer.write(Path(path), labelled(self))
+            return
         with self._lock:
             chosen, scene, state = plane or self.plane, self.scene, self._state.copy()
         paint_part = partial(state.paint, chosen)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam.errors import InputError
+from napari_sam.scenes.lengths import METRES
 from napari_sam.tiles.geometry import TileGeometry, TileId
 
 if TYPE_CHECKING:
@@ -32,24 +33,6 @@ _CLOSEST = 8.0
 
 _PAPER = 32
 """Points along a tile where no size is asked for: the paper's grid."""
-
-_METRES = {
-    "m": 1.0,
-    "km": 1e3,
-    "cm": 1e-2,
-    "mm": 1e-3,
-    "µm": 1e-6,
-    "um": 1e-6,
-    "nm": 1e-9,
-    "metre": 1.0,
-    "meter": 1.0,
-    "kilometer": 1e3,
-    "centimeter": 1e-2,
-    "millimeter": 1e-3,
-    "micrometer": 1e-6,
-    "micron": 1e-6,
-    "nanometer": 1e-9,
-}
 
 
 @dataclass(frozen=True)
@@ -217,8 +200,8 @@ def sizes_in_pixels(
     own = pixel_size.unit
     if unit == own:
         factor = 1.0
-    elif unit in _METRES and own in _METRES:
-        factor = _METRES[unit] / _METRES[own]
+    elif unit in METRES and own in METRES:
+        factor = METRES[unit] / METRES[own]
     else:
         raise InputError(
             f"Sizes in {unit} cannot be turned into pixels, which are given in {own}: give sizes "
