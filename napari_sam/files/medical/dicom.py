@@ -18,7 +18,7 @@ from napari_sam.scenes.axes import LazyArray
 from napari_sam.scenes.sources import PixelSize, Source, colour_names
 from napari_sam.scenes.volume_grid import VolumeGrid
 
-__all__ = ["dicom_parts", "is_dicom", "open_dicom"]
+__all__ = ["dicom_frames", "dicom_parts", "is_dicom", "open_dicom"]
 
 _LISTED = 12
 """Parts that a message lists."""
@@ -88,6 +88,18 @@ def dicom_parts(path: Path | str) -> tuple[str, ...]:
         If there is none.
     """
     return tuple(part.name for part in _parts(Path(path))[0])
+
+
+def dicom_frames(path: Path | str, part: str | None = None) -> Arrangement:
+    """Find the frames of a volume in order, with their places, as `open_dicom` has them.
+
+    Raises
+    ------
+    InputError
+        As `open_dicom`.
+    """
+    path = Path(path)
+    return _arranged(str(path), _choose(_parts(path)[0], part, path))
 
 
 def _parts(path: Path) -> tuple[list[Part], int]:
@@ -184,10 +196,16 @@ def _choose(parts: Sequence[Part], part: str | None, path: Path) -> Part:
     return parts[0]
 
 
+def _arranged(name: str, part: Part) -> Arrangement:
+    files = {file.path: file for file in part.files}
+    thickness = part.files[0].thickness
+    return arrange(part.frames, name, thickness, lambda a, b: _are_equal(files, a, b))
+
+
 def _source(name: str, part: Part, damaged: int) -> Source:
     files = {file.path: file for file in part.files}
     thickness = part.files[0].thickness
-    arranged = arrange(part.frames, name, thickness, lambda a, b: _are_equal(files, a, b))
+    arranged = _arranged(name, part)
     has_place = arranged.affine is not None
     head = files[_middle(arranged).form.path]
     stack = FrameStack(
