@@ -76,6 +76,12 @@ FORMATS: tuple[Format, ...] = (
         recognise="napari_sam.files.medical.dicom_files:is_dicom",
         parts="napari_sam.files.medical.dicom:dicom_parts",
     ),
+    Format("NIfTI", "napari_sam.files.medical.nifti:open_nifti", endings=(".nii", ".nii.gz")),
+    Format(
+        "NRRD and MetaImage",
+        "napari_sam.files.medical.itk_files:open_itk",
+        endings=(".nrrd", ".nhdr", ".mha", ".mhd"),
+    ),
 )
 """All but TIFF, Zarr, .npy and pictures, which `open_source` reads itself."""
 
