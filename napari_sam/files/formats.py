@@ -97,6 +97,18 @@ WRITERS: tuple[Writer, ...] = (
         "napari_sam.files.coco_writing:write_coco",
         (".json",),
     ),
+    Writer(
+        "qupath",
+        "outlines in pixels as GeoJSON, for QuPath",
+        "napari_sam.files.microscopy.qupath:write_qupath",
+        (".qupath.geojson",),
+    ),
+    Writer(
+        "imagej",
+        "regions of interest for ImageJ",
+        "napari_sam.files.microscopy.imagej_rois:write_imagej_rois",
+        (".zip",),
+    ),
 )
 """For one ending the first is meant, unless another is named."""
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_sam.errors import InputError
+from napari_sam.files.label_colours import label_colour
 from napari_sam.files.labelled import Labelled, blocks_of
 from napari_sam.files.outputs import written_together
 from napari_sam.files.rasters import told, whole_or_not
@@ -146,7 +147,7 @@ def _attributes(
         datasets.append({"path": str(number), "coordinateTransformations": told_of})
     multiscales = [{"name": name, "axes": axes, "datasets": datasets}]
     label: dict[str, Any] = {
-        "colors": [{"label-value": number, "rgba": _colour(number)} for number in ids],
+        "colors": [{"label-value": number, "rgba": [*label_colour(number), 255]} for number in ids],
         "properties": [{"label-value": number, **_plain(labelled.row(number))} for number in ids],
     }
     if image is not None:
@@ -159,15 +160,6 @@ def _attributes(
             **about,
         }
     return {"ome": {"version": version, "multiscales": multiscales, "image-label": label}, **about}
-
-
-def _colour(number: int) -> list[int]:
-    """Return a colour, the same for an id wherever it occurs; neighbouring ids differ."""
-    import colorsys
-
-    turns = number * 0.6180339887498949 % 1.0  # the golden section, which spreads them evenly
-    red, green, blue = colorsys.hsv_to_rgb(turns, 0.55 + 0.45 * (number % 3) / 2, 1.0)
-    return [round(255 * red), round(255 * green), round(255 * blue), 255]
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:

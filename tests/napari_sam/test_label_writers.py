@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
+from made_labels import PLANE, PROVENANCE, SLOW, labelled, stacks
 from PIL import Image
 
 from napari_sam.errors import InputError
@@ -22,46 +21,6 @@ from napari_sam.files.label_pictures import write_label_png, write_label_tiff
 from napari_sam.files.labelled import Labelled
 from napari_sam.files.ome_labels import ABOUT, write_ome_labels
 from napari_sam.scene import Georeference, PixelSize, open_scene
-
-ABOUT_IT = {
-    "program": "napari-sam-tiled 9.9",
-    "image": "cells.tif",
-    "created": "2026-11-22T08:00:00+00:00",
-    "model": "vit_nano",
-    "model_hash": "12ab",
-    "model_licence": "Apache-2.0",
-}
-TABLE = (
-    {"id": 1, "class": "cell", "predicted_iou": 0.9, "stability": 0.5, "source": "click"},
-    {"id": 300, "class": None},
-)
-PLANE = np.zeros((40, 60), np.uint32)
-PLANE[3:10, 5:20] = 1
-PLANE[5:8, 8:12] = 300
-PLANE[30:, 50:] = 300
-
-SLOW = settings(
-    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
-
-
-def labelled(
-    labels: np.ndarray,
-    axes: str = "YX",
-    table: tuple[Mapping[str, Any], ...] = TABLE,
-    image: Any = None,
-    **options: Any,
-) -> Labelled:
-    scene = open_scene(
-        np.zeros(labels.shape, np.uint8) if image is None else image,
-        axes=axes if image is None else None,
-        **options,
-    )
-    return Labelled(scene, labels, axes, table, ABOUT_IT)
-
-
-def stacks(highest: int) -> st.SearchStrategy[np.ndarray]:
-    return hnp.arrays(np.uint32, (2, 3, 7, 9), elements=st.integers(0, highest), fill=st.just(0))
 
 
 def test_coco_as_pycocotools_reads_it(tmp_path: Path) -> None:
@@ -81,7 +40,7 @@ def test_coco_as_pycocotools_reads_it(tmp_path: Path) -> None:
     assert "score" not in found[300]
     assert coco.loadCats(found[1]["category_id"])[0]["name"] == "cell"
     assert coco.loadCats(found[300]["category_id"])[0]["name"] == "object"
-    assert coco.dataset["info"]["provenance"] == ABOUT_IT
+    assert coco.dataset["info"]["provenance"] == PROVENANCE
     assert "Apache-2.0" in coco.dataset["licenses"][0]["name"]
     assert coco.loadImgs(1)[0]["file_name"] == "cells.tif"
 
@@ -158,7 +117,7 @@ def test_png(tmp_path: Path) -> None:
     write_label_png(path, labelled(PLANE))
     with Image.open(path) as picture:
         np.testing.assert_array_equal(np.asarray(picture), PLANE)
-        assert picture.text == ABOUT_IT  # type: ignore[attr-defined]
+        assert picture.text == PROVENANCE  # type: ignore[attr-defined]
     before = path.read_bytes()
     with pytest.raises(InputError, match="ids up to 65535, and there are some up to 70000"):
         write_label_png(path, labelled(np.where(PLANE == 300, np.uint32(70000), PLANE)))
@@ -243,7 +202,9 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
         ("a.tif", write_label_tiff),
         ("a.png", write_label_png),
     ):
-        known = Labelled(open_scene(np.zeros(PLANE.shape, np.uint8)), Broken(), "YX", (), ABOUT_IT)
+        known = Labelled(
+            open_scene(np.zeros(PLANE.shape, np.uint8)), Broken(), "YX", (), PROVENANCE
+        )
         with pytest.raises((InputError, OSError), match="the disk is gone"):
             write(tmp_path / name, known)
     assert not list(tmp_path.iterdir())
@@ -251,7 +212,8 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def _write_image(path: Path, version: str) -> None:
     group = zarr.create_group(path, zarr_format=2 if version == "0.4" else 3)
-    group.create_array("0", shape=PLANE.shape, chunks=(20, 20), dtype=np.uint8, fill_value=0)
+    names: Any = {} if version == "0.4" else {"dimension_names": ["y", "x"]}
+    group.create_array("0", shape=PLANE.shape, dtype=np.uint8, fill_value=0, **names)
     scale = [{"type": "scale", "scale": [0.5, 0.5]}]
     axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
     datasets = [{"path": "0", "coordinateTransformations": scale}]
