@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,9 @@ _BLANK_IF_ABSENT = (
 
 _ASKEW = 0.02
 """How far a step from pixel to pixel may differ from one of the grid, in pixels."""
+
+_SHIFTED = 0.95
+"""How far a slice may lie beside the grid, in pixels; readers allow for a little."""
 
 
 @dataclass(frozen=True)
@@ -97,37 +99,24 @@ class OriginFrame:
                 "The DICOM files lie elsewhere than when they were opened: open them again, and "
                 "look whether the objects still fit."
             )
-        plane = np.take(volume, place, axis=slice_axis)
+        plane = volume[(slice(None),) * slice_axis + (place,)]
         if row_axis > col_axis:
             plane = plane.T
-        plane = plane[:: int(whole[0, row_axis]), :: int(whole[1, col_axis])]
-        first = plane_corner(volume.shape, whole, row_axis, col_axis)
-        axes = [row_axis, col_axis]
+        forwards = [whole[0, row_axis] > 0, whole[1, col_axis] > 0]
+        first = [0 if on else side - 1 for on, side in zip(forwards, plane.shape, strict=True)]
         if plane.shape != (int(self.header.Rows), int(self.header.Columns)) or (
-            np.abs(ends[0, axes] - first).max() > 0.6
+            np.abs(ends[0, [row_axis, col_axis]] - first).max() > _SHIFTED
         ):
             raise InputError(
                 "The DICOM files have another size or place than when they were opened: open them "
                 "again, and look whether the objects still fit."
             )
-        return plane
+        return plane[tuple(slice(None, None, 1 if on else -1) for on in forwards)]
 
     def to_patient(self, points: np.ndarray) -> np.ndarray:
         """Turn (row, col), shape (n, 2), into (x, y, z) in mm."""
         result: np.ndarray = self.position + points @ np.array([self.down, self.across])
         return result
-
-
-def plane_corner(
-    shape: Sequence[int], steps: np.ndarray, row_axis: int, col_axis: int
-) -> np.ndarray:
-    """Return where on the grid's two axes the first pixel of a file must lie."""
-    return np.array(
-        [
-            0 if steps[number, axis] > 0 else shape[axis] - 1
-            for number, axis in enumerate((row_axis, col_axis))
-        ]
-    )
 
 
 @dataclass(frozen=True)
