@@ -109,6 +109,36 @@ WRITERS: tuple[Writer, ...] = (
         "napari_sam.files.microscopy.imagej_rois:write_imagej_rois",
         (".zip",),
     ),
+    Writer(
+        "cog",
+        "labels as a cloud-optimised GeoTIFF",
+        "napari_sam.files.geo.cog:write_cog",
+        (".cog.tif", ".tif"),
+    ),
+    Writer(
+        "gpkg",
+        "outlines on the map as GeoPackage",
+        "napari_sam.files.geo.vector_writing:write_geopackage",
+        (".gpkg",),
+    ),
+    Writer(
+        "geojson",
+        "outlines as GeoJSON, longitude and latitude",
+        "napari_sam.files.geo.geojson:write_geojson",
+        (".geojson",),
+    ),
+    Writer(
+        "flatgeobuf",
+        "outlines on the map as FlatGeobuf",
+        "napari_sam.files.geo.vector_writing:write_flatgeobuf",
+        (".fgb",),
+    ),
+    Writer(
+        "geoparquet",
+        "outlines on the map as GeoParquet",
+        "napari_sam.files.geo.vector_writing:write_geoparquet",
+        (".parquet",),
+    ),
 )
 """For one ending the first is meant, unless another is named."""
 

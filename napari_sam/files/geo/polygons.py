@@ -10,7 +10,7 @@ from napari_sam.extras import need
 
 from .outlines import Outlines
 
-__all__ = ["polygons"]
+__all__ = ["counterclockwise", "polygons"]
 
 
 def polygons(
@@ -48,3 +48,21 @@ def polygons(
     parts = shapely.polygons(rings, indices=part)
     ids, number = np.unique(outlines.owners[~outlines.holes], return_inverse=True)
     return ids, shapely.multipolygons(parts, indices=number)
+
+
+def counterclockwise(shapes: np.ndarray) -> np.ndarray:
+    """Return multipolygons whose outer rings run counterclockwise (y upward), and holes clockwise.
+
+    Examples
+    --------
+    >>> from napari_sam.files.geo.outlines import trace
+    >>> _, shapes = polygons(trace(np.ones((1, 1), bool)), (1, 0, 0, 0, -1, 0))
+    >>> ring = counterclockwise(shapes)[0].geoms[0].exterior
+    >>> shapes[0].geoms[0].exterior.is_ccw, ring.is_ccw
+    (False, True)
+    """
+    shapely = need("shapely", "geo")
+    turned = shapely.orient_polygons(shapely.get_parts(shapes))
+    whose = np.repeat(np.arange(len(shapes)), shapely.get_num_geometries(shapes))
+    found: np.ndarray = shapely.multipolygons(turned, indices=whose)
+    return found
