@@ -7,7 +7,7 @@ askew in the scanner: the value of a voxel still tells where it is in the patien
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import permutations, product
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-SHAPE = (7, 6, 5)
+SHAPE = (5, 4, 3)
 SPACING = (1.5, 2.0, 4.0)
 ORIGIN = (-12.0, 31.0, -700.5)
 LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
@@ -60,7 +60,7 @@ class Phantom:
     def marks(self, values: np.ndarray) -> np.ndarray:
         """Label voxels by their values: 1 on the left, 2 in front, 3 at the head, 300 within."""
         x, y, z = np.unravel_index(np.asarray(values).astype(int) - 1, self.shape)
-        width, depth, height = self.shape
+        width, _, height = self.shape
         labels = np.zeros(x.shape, np.uint32)
         labels[(x >= width - 2) & (y > 0)] = 1
         labels[(y == 0) & (x > 1) & (z < height - 1)] = 2
@@ -214,21 +214,15 @@ def decimal(value: float) -> str:
     return f"{value + 0.0:.10g}"[:16]
 
 
-def read_planes(path: Path, along: str = "z", part: str | None = None) -> Iterator[Any]:
-    """Open each plane of a volume as a Scene."""
-    from napari_sam.scene import open_scene
-
-    first = open_scene(path, along=along, part=part)  # type: ignore[arg-type]
-    yield first
-    for z in range(1, first.planes):
-        yield open_scene(path, along=along, part=part, z=z)  # type: ignore[arg-type]
-
-
 def marked(phantom: Phantom, path: Path, along: str = "z", **known: Any) -> Any:
     """Read a volume by our readers, and label its voxels by their values: a `Labelled`."""
     from napari_sam.files.labelled import Labelled
+    from napari_sam.scene import open_scene
+    from napari_sam.scenes.opening import open_source
 
-    scenes = list(read_planes(path, along))
-    everything = slice(None)
-    values = np.stack([scene.read(0, everything, everything)[..., 0] for scene in scenes])
-    return Labelled(scenes[0], phantom.marks(values), "ZYX", **known)
+    scene = open_scene(path, along=along, z=1)  # type: ignore[arg-type]
+    volume = np.asarray(open_source(path).levels[0][:, :, :])
+    volume = volume.transpose([scene.axes.index(axis) for axis in "ZYX"])
+    # What a person sees is what is labelled.
+    assert np.array_equal(scene.read(0, slice(None), slice(None))[..., 0], volume[1])
+    return Labelled(scene, phantom.marks(volume), "ZYX", **known)
