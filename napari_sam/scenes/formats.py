@@ -62,6 +62,24 @@ class Format:
 
 FORMATS: tuple[Format, ...] = (
     Format(
+        "ZEISS CZI",
+        "napari_sam.files.microscopy.czi:open_czi",
+        endings=(".czi",),
+        parts="napari_sam.files.microscopy.czi:czi_parts",
+    ),
+    Format(
+        "Leica LIF",
+        "napari_sam.files.microscopy.lif:open_lif",
+        endings=(".lif",),
+        parts="napari_sam.files.microscopy.lif:lif_parts",
+    ),
+    Format(
+        "Nikon ND2",
+        "napari_sam.files.microscopy.nd2_files:open_nd2",
+        endings=(".nd2",),
+        parts="napari_sam.files.microscopy.nd2_files:nd2_parts",
+    ),
+    Format(
         "raster through GDAL",
         "napari_sam.files.geo.rasters_gdal:open_raster",
         endings=(".vrt", ".jp2", ".j2k", ".ers", ".asc", ".hgt", ".dt0", ".dt1", ".dt2"),

@@ -1,6 +1,8 @@
 """An array over a file that gives one window of one plane at a time."""
 
+import functools
 import math
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +10,10 @@ import numpy as np
 
 from napari_sam.errors import InputError
 
-__all__ = ["StackedPlanes"]
+__all__ = ["StackedPlanes", "whole_planes"]
+
+_KEPT, _KEPT_BYTES = 8, 1 << 28
+"""Planes that are kept, as neighbouring windows share them; one at least."""
 
 _MOST = 1 << 36
 """Bytes of one answer: no machine has more, and a damaged file may claim to."""
@@ -75,3 +80,30 @@ class StackedPlanes:
             pixels = self._read(place, windows[front], windows[front + 1])
             result[index] = pixels[..., windows[-1]] if self.axes.endswith("S") else pixels
         return result[tuple(kept)]
+
+
+def whole_planes(
+    axes: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    read: Callable[[tuple[int, ...]], np.ndarray],
+) -> StackedPlanes:
+    """Return an array over a file of which only whole planes can be read, one at a time.
+
+    Parameters
+    ----------
+    axes, shape, dtype
+        As for `StackedPlanes`.
+    read : callable
+        Takes the place along the axes in front; gives (row, col) or with samples.
+    """
+    plane = math.prod(shape[axes.index("Y") :]) * dtype.itemsize
+    kept = functools.lru_cache(max(1, min(_KEPT, _KEPT_BYTES // max(plane, 1))))(read)
+    lock = threading.Lock()
+
+    def window(place: tuple[int, ...], rows: slice, cols: slice) -> np.ndarray:
+        with lock:
+            whole = kept(place)
+        return whole[rows, cols]
+
+    return StackedPlanes(axes, shape, dtype, window)
