@@ -58,7 +58,8 @@ def run(
     from napari_sam.scene import open_scene
     from napari_sam.sessions.opening import open_session, sessions_in
 
-    writers = [check_export(path, to) for path in outputs]
+    for path in outputs:
+        check_export(path, to)
     sessions = sessions_in(Path(objects)) if "://" not in objects else []
     if sessions:
         from napari_sam.sessions.volumes import labelled as of_session
@@ -70,7 +71,7 @@ def run(
             )
         with open_session(sessions[0]) as session:
             found = of_session(session)
-            _write_all(found, outputs, writers, options)
+            _write_all(found, outputs, to, options)
         return
     if image is None:
         raise InputError(
@@ -79,10 +80,10 @@ def run(
         )
     scene = open_scene(image, along=along, part=part)
     found = read_labelled(objects, scene, table, model)
-    _write_all(found, outputs, writers, options)
+    _write_all(found, outputs, to, options)
 
 
-def check_export(path: Path, to: str | None = None) -> Writer:
+def check_export(path: Path, to: str | None = None) -> None:
     """Make sure, before any work is done, that a file can be written in a known format.
 
     Raises
@@ -90,31 +91,31 @@ def check_export(path: Path, to: str | None = None) -> Writer:
     InputError
         If not.
     """
-    writer = find_writer(path, to)
+    find_writer(path, to)
     check_output_folder(path.parent)
-    return writer
 
 
 def export(
-    labelled: Labelled, path: Path, writer: Writer, options: Mapping[str, Any] | None = None
-) -> None:
-    """Write objects in a format, with those options that it has.
+    labelled: Labelled,
+    path: Path,
+    to: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Writer:
+    """Write objects in a format, with those options that it has; return which one it was.
 
     Raises
     ------
     InputError
         If it cannot be written.
     """
+    writer = find_writer(path, to, labelled.scene)
     path.parent.mkdir(parents=True, exist_ok=True)
     writer.write(path, labelled, **writer.known_options(options or {}))
+    return writer
 
 
 def _write_all(
-    labelled: Labelled,
-    outputs: Sequence[Path],
-    writers: Sequence[Writer],
-    options: Mapping[str, Any],
+    labelled: Labelled, outputs: Sequence[Path], to: str | None, options: Mapping[str, Any]
 ) -> None:
-    for path, writer in zip(outputs, writers, strict=True):
-        export(labelled, path, writer, options)
-        print(f"{path} ({writer.says})")
+    for path in outputs:
+        print(f"{path} ({export(labelled, path, to, options).says})")

@@ -7,10 +7,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_sam.errors import InputError
 from napari_sam.files.labelled import Labelled
+
+if TYPE_CHECKING:
+    from napari_sam.scene import Scene
 
 __all__ = ["WRITERS", "Writer", "find_writer"]
 
@@ -30,12 +33,15 @@ class Writer:
         `InputError`. A file is replaced when the new one is whole.
     endings : tuple of str
         Of file names, lower case, with the dot.
+    on_map : bool
+        It is for objects of images that lie on a map, and comes first for these.
     """
 
     name: str
     says: str
     writer: str
     endings: tuple[str, ...]
+    on_map: bool = False
 
     def write(self, path: Path, labelled: Labelled, **options: Any) -> None:
         """Write objects.
@@ -113,7 +119,8 @@ WRITERS: tuple[Writer, ...] = (
         "cog",
         "labels as a cloud-optimised GeoTIFF",
         "napari_sam.files.geo.cog:write_cog",
-        (".cog.tif", ".tif"),
+        (".cog.tif", ".tif", ".tiff"),
+        on_map=True,
     ),
     Writer(
         "gpkg",
@@ -143,7 +150,7 @@ WRITERS: tuple[Writer, ...] = (
 """For one ending the first is meant, unless another is named."""
 
 
-def find_writer(path: Path, name: str | None = None) -> Writer:
+def find_writer(path: Path, name: str | None = None, scene: Scene | None = None) -> Writer:
     """Return what writes a file.
 
     Parameters
@@ -152,6 +159,8 @@ def find_writer(path: Path, name: str | None = None) -> Writer:
         Its ending tells the format.
     name : str, optional
         Of the format, where its ending is not enough.
+    scene : Scene, optional
+        The image: TIFFs of one that lies on a map are written so that a GIS finds it.
 
     Raises
     ------
@@ -164,8 +173,9 @@ def find_writer(path: Path, name: str | None = None) -> Writer:
                 return writer
         there = ", ".join(writer.name for writer in WRITERS)
         raise InputError(f"There is no format {name!r}: choose one of {there}.")
+    on_map = scene is not None and scene.georeference is not None
     fitting = [
-        (len(ending), -number)
+        (len(ending), writer.on_map == on_map, -number)
         for number, writer in enumerate(WRITERS)
         for ending in writer.endings
         if path.name.lower().endswith(ending)
@@ -173,4 +183,4 @@ def find_writer(path: Path, name: str | None = None) -> Writer:
     if not fitting:
         there = ", ".join(dict.fromkeys(end for writer in WRITERS for end in writer.endings))
         raise InputError(f"{path} ends in none of {there}: choose a name that tells the format.")
-    return WRITERS[-max(fitting)[1]]
+    return WRITERS[-max(fitting)[2]]
