@@ -146,6 +146,24 @@ WRITERS: tuple[Writer, ...] = (
         "napari_sam.files.geo.vector_writing:write_geoparquet",
         (".parquet",),
     ),
+    Writer(
+        "nifti",
+        "labels as NIfTI, on the voxels of the image",
+        "napari_sam.files.medical.nifti_writing:write_nifti",
+        (".nii", ".nii.gz"),
+    ),
+    Writer(
+        "dicom-seg",
+        "segments as DICOM SEG, on the images of the series",
+        "napari_sam.files.medical.seg_writing:write_seg",
+        (".dcm", ".seg.dcm"),
+    ),
+    Writer(
+        "rtstruct",
+        "contours as DICOM RTSTRUCT, on the images of the series",
+        "napari_sam.files.medical.rtstruct_writing:write_rtstruct",
+        (".rtstruct.dcm", ".rt.dcm"),
+    ),
 )
 """For one ending the first is meant, unless another is named."""
 

@@ -18,7 +18,7 @@ from napari_sam.files.medical.rescaling import rescaled, rescaled_type
 from napari_sam.scenes.sources import LazyFile, PixelSize, Source, Window, colour_names
 from napari_sam.scenes.volume_grid import VolumeGrid
 
-__all__ = ["open_nifti"]
+__all__ = ["nifti_header", "open_nifti"]
 
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
@@ -164,6 +164,17 @@ def open_nifti(path: Path | str, part: str | None = None) -> Source:
         notes=tuple(notes),
         alpha=3 if samples == (4,) else None,
     )
+
+
+def nifti_header(path: Path) -> Any:
+    """Read the header alone, as nibabel has it.
+
+    Raises
+    ------
+    InputError
+        If it is missing or damaged.
+    """
+    return _header(need("nibabel", "medical"), path)
 
 
 class TimeInFront:

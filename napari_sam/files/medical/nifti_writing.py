@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +13,10 @@ from napari_sam.errors import InputError
 from napari_sam.extras import need
 from napari_sam.files.labelled import Labelled
 from napari_sam.files.medical.label_volume import grid_of, laid_out
+from napari_sam.files.medical.nifti import nifti_header, open_nifti
 from napari_sam.files.medical.segments import colour_of
 from napari_sam.files.outputs import written_together
 from napari_sam.provenance import provenance_said
-from napari_sam.scenes.volume_grid import VolumeGrid
 
 __all__ = ["write_nifti"]
 
@@ -51,10 +50,10 @@ def write_nifti(path: Path, labelled: Labelled) -> None:
     """Write labels as NIfTI; a file of that name is replaced when it is whole.
 
     The voxels are those of the image: of a NIfTI with its shape, order of axes, affine, both forms
-    with their codes, and units; of other volumes in the order of the file's own axes. Voxels of
-    planes without labels are 0. Labels of one time are a volume, those of several have a fourth
-    axis. Names, colours and what is known of the objects and of their origin lie in two extensions:
-    JSON as a comment, and a table of labels as Connectome Workbench has it.
+    with their codes, and units; of DICOM and others with the columns, rows and slices of their
+    files. Voxels of planes without labels are 0. Labels of one time are a volume, those of several
+    have a fourth axis. Names, colours and what is known of the objects and of their origin lie in
+    two extensions: JSON as a comment, and a table of labels as Connectome Workbench has it.
 
     Parameters
     ----------
@@ -73,79 +72,72 @@ def write_nifti(path: Path, labelled: Labelled) -> None:
     name = path.name.lower()
     if not name.endswith((".nii", ".nii.gz")):
         raise InputError(f"{path} does not end in .nii or .nii.gz: choose a name that does.")
-    grid = grid_of(labelled).as_stored()
-    source = _source_header(labelled, grid)
+    grid = grid_of(labelled)
+    source = _source_header(labelled)
     times = sorted({t for t, _ in labelled.planes})
-    volumes = [grid_of(labelled).to_stored(laid_out(labelled, time)) for time in times]
-    dtype = np.result_type(*volumes)
+    volumes = [grid.to_stored(laid_out(labelled, time)) for time in times]
+    affine = _TURN @ grid.as_stored().matrix
+    if source is None:
+        # Files have their slices first, rows second: NIfTI's first axis runs along the rows.
+        volumes = [volume.transpose(2, 1, 0) for volume in volumes]
+        affine = affine[:, [2, 1, 0, 3]]
     data = np.stack(volumes, axis=-1) if len(times) > 1 else volumes[0]
-    image = _image(data.astype(dtype, copy=False), grid, source)
+    image = _image(data, affine, source)
     image.header["descrip"] = provenance_said(labelled.provenance).encode("ascii", "replace")[:79]
-    _add_extensions(image.header, labelled, volumes)
+    _add_extensions(image.header, labelled, data)
     try:
-        with written_together(path) as (part,), ExitStack() as stack:
-            stream: IO[bytes] = stack.enter_context(part.open("wb"))
+        with written_together(path) as (part,), part.open("wb") as file:
             if name.endswith(".gz"):
                 # Neither name nor time, so that the same labels are the same file.
-                packed = gzip.GzipFile("", "wb", 6, stream, mtime=0)
-                stream = stack.enter_context(packed)  # type: ignore[assignment]
-            image.to_stream(stream)
+                with gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
+                    image.to_stream(packed)
+            else:
+                image.to_stream(file)
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror or error}).") from error
 
 
-def _source_header(labelled: Labelled, grid: VolumeGrid) -> Any:
+def _source_header(labelled: Labelled) -> Any:
     """Read the header of the image again, if it is a NIfTI; else None."""
-    import nibabel
-    from nibabel.filebasedimages import ImageFileError
-
-    file = labelled.scene._file
-    if file is None or not file.name.lower().endswith((".nii", ".nii.gz", ".hdr", ".img")):
+    scene, file = labelled.scene, labelled.scene._file
+    if file is None or not file.name.lower().endswith((".nii", ".nii.gz")):
         return None
-    labelled.scene.check_there()
-    try:
-        source = nibabel.load(file)
-        shape = (*source.shape[:3], 1, 1)[:3]
-        same = shape == grid.shape and np.allclose(
-            _TURN @ source.affine, grid.matrix, rtol=1e-5, atol=1e-4
-        )
-    except (OSError, ValueError, ImageFileError) as error:
+    scene.check_there()
+    if open_nifti(file).grid != scene.grid:
         raise InputError(
-            f"{labelled.scene.name} cannot be read any more: look whether it was damaged or "
-            f"replaced since it was opened."
-        ) from error
-    if not same:
-        raise InputError(
-            f"{labelled.scene.name} has another size or place than when it was opened: open it "
-            f"again, and look whether its objects still fit."
+            f"{scene.name} has another size or place than when it was opened: open it again, and "
+            f"look whether its objects still fit."
         )
-    return source.header
+    return nifti_header(file)
 
 
-def _image(data: np.ndarray, grid: VolumeGrid, source: Any) -> Any:
-    """Make an image without anything of the source but where its voxels lie."""
+def _image(data: np.ndarray, affine: np.ndarray, source: Any) -> Any:
+    """Make an image that has nothing of the source but where its voxels lie."""
     import nibabel
 
     large = max(data.shape) > _LONGEST or isinstance(source, nibabel.Nifti2Header)
-    kind = nibabel.Nifti2Image if large else nibabel.Nifti1Image
-    image = kind(data, _TURN @ grid.matrix, dtype=data.dtype)
-    header = image.header
-    if isinstance(source, nibabel.Nifti1Header):  # Nifti2Header is one of them
+    header = nibabel.Nifti2Header() if large else nibabel.Nifti1Header()
+    header.set_data_dtype(data.dtype)
+    header.set_data_shape(data.shape)
+    if source is None:
+        header.set_zooms([*np.linalg.norm(affine[:3, :3], axis=0), 1.0][: data.ndim])
+        header.set_sform(affine, _SCANNER)
+        header.set_qform(affine, _SCANNER, strip_shears=True)
+        header["xyzt_units"] = _MILLIMETRES
+    else:
         for name in _GEOMETRY:
             header[name] = source[name]
-    else:
-        header.set_sform(_TURN @ grid.matrix, _SCANNER)
-        header.set_qform(_TURN @ grid.matrix, _SCANNER, strip_shears=True)
-        header["xyzt_units"] = _MILLIMETRES
     header["cal_max"] = float(data.max(initial=0))
     header.set_intent("label")
-    return image
+    # Without an affine of its own nothing in the header is changed by it.
+    kind = nibabel.Nifti2Image if large else nibabel.Nifti1Image
+    return kind(data, None, header)
 
 
-def _add_extensions(header: Any, labelled: Labelled, volumes: list[np.ndarray]) -> None:
+def _add_extensions(header: Any, labelled: Labelled, data: np.ndarray) -> None:
     from nibabel.nifti1 import Nifti1Extension
 
-    ids = sorted(set().union(*(np.unique(volume).tolist() for volume in volumes)) - {0})
+    ids = [number for number in np.unique(data).tolist() if number]
     said = {
         "provenance": dict(labelled.provenance),
         "labels": {str(number): dict(labelled.row(number)) for number in ids},
