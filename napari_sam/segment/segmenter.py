@@ -67,18 +67,24 @@ class Segmenter:
 
         self._decoder: Decoder = EmbeddingDecoder(Embeddings(store, model, scene), model)
         self._store: EmbeddingStore | None = store
+        self._scene: Scene | None = scene
 
     @classmethod
     def of(cls, decoder: Decoder) -> Segmenter:
         """Prompt whatever answers for tiles, such as an `EmbeddingDecoder`."""
         segmenter = cls.__new__(cls)
-        segmenter._decoder, segmenter._store = decoder, None
+        segmenter._decoder, segmenter._store, segmenter._scene = decoder, None, None
         return segmenter
 
     @property
     def store(self) -> EmbeddingStore | None:
         """Its embeddings; None for one that was made `of` something else."""
         return self._store
+
+    @property
+    def scene(self) -> Scene | None:
+        """The image; None for one that was made `of` something else."""
+        return self._scene
 
     @property
     def shape(self) -> tuple[int, int]:

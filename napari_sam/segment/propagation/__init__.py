@@ -1,7 +1,7 @@
 """An object followed through the planes of a stack or the frames of a film.
 
-motion.py: where it is expected -> asking.py: the model's answers there -> judging.py: whether one
-of them is the object -> following.py: from plane to plane in one direction, across gaps ->
+motion.py, flow.py: where it is expected -> asking.py: the model's answers there -> judging.py:
+whether one of them is the object -> following.py: from plane to plane in one direction, across gaps ->
 spans.py: between planes where it is known, from both ends -> propagate.py puts it together.
 shapes.py: masks moved, compared and blended. It knows no session.
 """

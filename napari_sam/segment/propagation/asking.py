@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,12 +12,16 @@ from numpy.typing import ArrayLike
 from napari_sam.segment.objects import Candidate, MaskLike
 from napari_sam.segment.scribbles import MaskRegion, mask_points
 
-from .shapes import Shape, box, iou, tight
+from .shapes import Shape, area, box, iou
 
-__all__ = ["Answer", "Ask", "PlaneSegmenter", "ask", "learn"]
+__all__ = ["Answer", "Learnt", "PlaneSegmenter", "ask", "learn"]
 
 _POINTS = 4
 """Inside of the expected mask."""
+
+_LEAST_TRUST = 0.3
+"""IoU with the known mask below which a model's answers say so little that no more is made of them
+by comparison."""
 
 
 class PlaneSegmenter(Protocol):
@@ -38,50 +43,47 @@ class PlaneSegmenter(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """A mask that a model gave.
+    """A mask that a model gave, compared with the one that was expected.
 
     Parameters
     ----------
     mask : Candidate
         Not empty.
     overlap : float
-        IoU with the mask that was expected.
+        IoU with the expected mask.
+    growth : float
+        Its area divided by that of the expected mask.
     score : float
         Predicted IoU × stability.
     """
 
     mask: Candidate
     overlap: float
+    growth: float
     score: float
 
-
-@dataclass(frozen=True)
-class Ask:
-    """How to ask for an object, and what came of it where the object is known.
-
-    Parameters
-    ----------
-    trust : mapping
-        For each way to ask, the IoU of the answer with the known mask.
-    score : float
-        Of the best of these answers: what the model thinks of its own masks of such an object.
-    """
-
-    trust: dict[str, float]
-    score: float
+    def relative(self, known: Answer) -> Answer:
+        """Compare with what the model says where the object is known: what it errs in cancels."""
+        return Answer(
+            self.mask,
+            min(1.0, self.overlap / max(known.overlap, _LEAST_TRUST)),
+            self.growth / known.growth,
+            self.score / known.score if known.score > 0 else 0.0,
+        )
 
 
-def learn(segmenter: PlaneSegmenter, mask: MaskLike) -> Ask:
-    """Ask for an object where it is known, in every way."""
-    known = tight(mask)
-    assert known is not None
-    answers = _answers(segmenter, known, tuple(_WAYS), 0.0)
-    trust = {way: answer.overlap for way, answer in answers.items()}
-    best = max(answers, key=lambda way: trust[way], default="")
-    return Ask(trust, answers[best].score if answers else 0.0)
+Learnt = Mapping[str, Answer]
+"""The answer in each way of asking where the object is known."""
 
 
-def ask(segmenter: PlaneSegmenter, wanted: MaskRegion, learnt: Ask, margin: float) -> Answer | None:
+def learn(segmenter: PlaneSegmenter, mask: MaskRegion) -> Learnt:
+    """Ask for an object where it is known, in every way; `mask` is tight."""
+    return _answers(segmenter, mask, tuple(_WAYS), 0.0)
+
+
+def ask(
+    segmenter: PlaneSegmenter, wanted: MaskRegion, learnt: Learnt, margin: float
+) -> tuple[Answer, float] | None:
     """Ask for the object that is expected in a plane.
 
     Parameters
@@ -90,31 +92,28 @@ def ask(segmenter: PlaneSegmenter, wanted: MaskRegion, learnt: Ask, margin: floa
         Of the plane.
     wanted : MaskRegion
         The expected mask, tight.
-    learnt : Ask
-        What came of asking where the object is known.
+    learnt : mapping
+        What `learn` gave.
     margin : float
         Pixels around the expected mask in which it may be.
 
     Returns
     -------
-    Answer or None
-        The best one; None if all are empty.
+    answer : Answer
+        The best one, relative to what was learnt; None if all are empty.
+    trust : float
+        How well the model drew the object where it is known, asked in this way: an IoU.
 
     Raises
     ------
     InputError
         If nothing is to be seen there, or the plane cannot be read.
     """
-    answers = _answers(segmenter, wanted, tuple(learnt.trust), margin)
+    answers = _answers(segmenter, wanted, tuple(learnt), margin)
     if not answers:
         return None
-    best = max(
-        answers,
-        key=lambda way: (
-            learnt.trust[way] * answers[way].overlap * max(answers[way].mask.predicted_iou, 0)
-        ),
-    )
-    return answers[best]
+    best = max(answers, key=lambda way: learnt[way].overlap * answers[way].overlap)
+    return answers[best].relative(learnt[best]), learnt[best].overlap
 
 
 def _answers(
@@ -127,7 +126,10 @@ def _answers(
         if masks:
             best = max(masks, key=lambda one: iou(one, wanted) * max(one.predicted_iou, 0.0))
             found[way] = Answer(
-                best, iou(best, wanted), max(best.predicted_iou, 0.0) * best.stability
+                best,
+                iou(best, wanted),
+                area(best) / area(wanted),
+                max(best.predicted_iou, 0.0) * best.stability,
             )
     return found
 

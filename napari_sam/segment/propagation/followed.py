@@ -15,16 +15,17 @@ Plane = tuple[int, int]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for a mask.
+    """What speaks for a mask: what the model says, compared with what it says where it is known.
 
     Parameters
     ----------
     score : float
-        Predicted IoU × stability, as a share of the model's for the object where it is known.
+        Predicted IoU × stability of the model's answer, as a share of that where the object is
+        known.
     overlap : float
-        IoU with where and how large the object was predicted to be.
+        IoU of the answer with where and how the object was expected, likewise.
     area_ratio : float
-        Its area divided by that in the plane before.
+        Area of the answer divided by that of the object in the plane before, likewise.
     """
 
     score: float

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from napari_sam.errors import InputError
 from napari_sam.segment.objects import Candidate, MaskLike
 from napari_sam.segment.scribbles import MaskRegion
 
-from .asking import Ask, PlaneSegmenter, ask
+from .asking import Learnt, PlaneSegmenter, ask
+from .flow import carry
 from .followed import Evidence, Followed, Plane
-from .judging import confidence, verdict, weigh
-from .motion import expected
+from .judging import confidence, verdict
+from .motion import REMEMBERED, expected
 from .settings import Settings
-from .shapes import Shape, area, between, iou
+from .shapes import Shape, area, between, blended, iou
 
 __all__ = ["Segmenters", "Trail", "Way", "interpolated"]
 
@@ -22,6 +23,10 @@ Segmenters = Callable[[Plane], PlaneSegmenter]
 
 GUESSED = 0.25
 """Greatest confidence in a mask that was interpolated."""
+
+MOST_TRUST = 0.5
+"""Weight of a model that draws the object exactly where it is known, beside the mask that was
+carried along with the motion seen in the pictures."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,10 @@ class Trail:
     segmenters : callable
         Gives what answers in a plane.
     start, mask
-        Where the object is known.
+        Where the object is known; the mask is tight.
     way : Way
         Where to.
-    learnt : Ask
+    learnt : mapping
         What came of asking where it is known.
     settings : Settings
         What is allowed.
@@ -71,23 +76,26 @@ class Trail:
         Asked before each plane.
     shape : (int, int)
         Rows and columns of the planes.
+    last : PlaneSegmenter
+        Of the plane where the object was seen last: that of `start`, before the walk.
     """
 
     segmenters: Segmenters
     start: Plane
-    mask: MaskLike
+    mask: MaskRegion
     way: Way
-    learnt: Ask
+    learnt: Learnt
     settings: Settings
     should_stop: Callable[[], bool]
     shape: Shape
+    last: PlaneSegmenter
     stop: str = ""
     stopped_early: bool = False
     skipped: dict[Plane, str] = field(default_factory=dict)
 
     def walk(self) -> Iterator[Followed]:
         """Follow the object; what is found comes in the order of the way."""
-        known: list[tuple[int, MaskLike]] = [(self.way.number(self.start), self.mask)]
+        known = [(self.way.number(self.start), self.mask)]
         across: list[tuple[Plane, str, bool]] = []  # planes looked across, why, whether seen
         for plane in self.way.planes:
             if self.should_stop():
@@ -101,8 +109,8 @@ class Trail:
                 continue
             yield from self._bridge(across, known[-1], found)
             across = []
-            known.append((self.way.number(plane), found.mask))
-            del known[:-8]
+            known.append((self.way.number(plane), region_of(found.mask)))
+            del known[:-REMEMBERED]
             yield found
         self.stop = across[0][1] if across else "the last plane was reached"
 
@@ -111,27 +119,46 @@ class Trail:
         return self.skipped.get(plane, self.stop)
 
     def _look(
-        self, plane: Plane, known: Sequence[tuple[int, MaskLike]]
+        self, plane: Plane, known: Sequence[tuple[int, MaskRegion]]
     ) -> tuple[Followed | None, str, bool]:
         """Look for the object in a plane: what is found, else why not, and whether one can see."""
         number, mask = known[-1]
         steps = abs(self.way.number(plane) - number)
         try:
-            wanted = expected(known, self.way.number(plane), self.shape)
+            segmenter = self.segmenters(plane)
+            wanted, seen = self._wanted(segmenter, plane, known)
             if wanted is None:
                 return None, "the object is expected to have left the image", False
-            answer = ask(
-                self.segmenters(plane), wanted, self.learnt, self.settings.change * (steps - 1)
-            )
+            asked = ask(segmenter, wanted, self.learnt, self.settings.change * (steps - 1))
         except InputError as error:  # told as the reason
             return None, str(error), False
-        if answer is None:
+        if asked is None:
             return None, "the model finds nothing there", True
-        evidence = weigh(answer, area(mask), self.learnt.score)
+        answer, trust = asked
+        ratio = answer.growth * area(wanted) / area(mask)
+        evidence = Evidence(answer.score, answer.overlap, ratio)
         why = verdict(evidence, area(mask), steps, self.settings)
         if why:
             return None, why, True
-        return Followed(plane, named(answer.mask), confidence(evidence), evidence), "", True
+        drawn = answer.mask
+        if seen:
+            drawn = drawn_from(wanted, drawn, trust)
+        self.last = segmenter
+        return Followed(plane, named(drawn), confidence(evidence), evidence), "", True
+
+    def _wanted(
+        self, segmenter: PlaneSegmenter, plane: Plane, known: Sequence[tuple[int, MaskRegion]]
+    ) -> tuple[MaskRegion | None, bool]:
+        """Return where the object is expected, and whether its motion was seen."""
+        guess = expected(known, self.way.number(plane), self.shape)
+        before, after = (getattr(each, "scene", None) for each in (self.last, segmenter))
+        if before is None or after is None:
+            return guess, False
+        mask = known[-1][1]
+        warp = carry(before, after, mask, guess, self.shape)
+        if warp is None:
+            return guess, False
+        return warp.carried(mask, self.shape), True
 
     def _bridge(
         self,
@@ -171,6 +198,18 @@ def interpolated(
     return Followed(plane, mask, GUESSED * overlap, evidence, interpolated=True)
 
 
+def drawn_from(wanted: MaskRegion, answer: Candidate, trust: float) -> Candidate:
+    """Draw the mask that was carried here, corrected by the model as far as it is to be trusted."""
+    weight = MOST_TRUST * trust**2
+    mask = blended([(wanted, 1 - weight), (answer, weight)])
+    return answer if mask is None else replace(answer, row=mask.row, col=mask.col, mask=mask.mask)
+
+
+def region_of(mask: Candidate) -> MaskRegion:
+    """Return only its pixels."""
+    return MaskRegion(mask.row, mask.col, mask.mask)
+
+
 def as_candidate(mask: MaskRegion) -> Candidate:
     """Return a mask that no model gave."""
     return Candidate(mask.row, mask.col, mask.mask, 0.0, 0.0, "propagated")
@@ -178,13 +217,4 @@ def as_candidate(mask: MaskRegion) -> Candidate:
 
 def named(mask: Candidate) -> Candidate:
     """Return a candidate that says how it came about."""
-    return Candidate(
-        mask.row,
-        mask.col,
-        mask.mask,
-        mask.predicted_iou,
-        mask.stability,
-        "propagated",
-        mask.level,
-        mask.tiles,
-    )
+    return replace(mask, prompt="propagated")

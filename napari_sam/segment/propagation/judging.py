@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import math
 
-from .asking import Answer
 from .followed import Evidence
 from .settings import Settings
-from .shapes import area
 
-__all__ = ["confidence", "verdict", "weigh"]
-
-
-def weigh(answer: Answer, area_before: int, known_score: float) -> Evidence:
-    """Compare an answer with what was expected."""
-    score = answer.score / known_score if known_score > 0 else 0.0
-    return Evidence(score, answer.overlap, area(answer.mask) / area_before)
+__all__ = ["confidence", "verdict"]
 
 
 def verdict(evidence: Evidence, area_before: int, steps: int, settings: Settings) -> str:

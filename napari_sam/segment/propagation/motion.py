@@ -11,9 +11,9 @@ from napari_sam.segment.scribbles import MaskRegion
 
 from .shapes import Shape, area, centre, moved
 
-__all__ = ["expected"]
+__all__ = ["REMEMBERED", "expected"]
 
-_REMEMBERED = 4
+REMEMBERED = 4
 """Planes from which motion and growth are measured."""
 
 _DAMPED = 0.75
@@ -52,7 +52,7 @@ def expected(known: Sequence[tuple[int, MaskLike]], place: int, shape: Shape) ->
     """
     last, mask = known[-1]
     steps = place - last
-    recent = known[-_REMEMBERED:]
+    recent = known[-REMEMBERED:]
     if len(recent) == 1:
         return moved(mask, np.zeros(2), 1.0, shape)
     places = np.array([number for number, _ in recent], np.float64)

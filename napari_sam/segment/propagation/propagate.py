@@ -7,11 +7,13 @@ from itertools import pairwise
 
 from napari_sam.errors import InputError
 from napari_sam.segment.objects import MaskLike
+from napari_sam.segment.scribbles import MaskRegion
 
 from .asking import learn
 from .followed import Followed, Plane, Propagation
 from .following import Segmenters, Trail, Way
 from .settings import Settings
+from .shapes import tight
 from .spans import blend
 
 __all__ = ["propagate"]
@@ -92,10 +94,13 @@ def propagate(
     """
     settings = Settings() if settings is None else settings
     way = _way(planes, start)
-    known = {start: mask, **{p: m for p, m in (fixed or {}).items() if p in set(planes)}}
-    for plane, there in known.items():
-        if not there.mask.any():
+    known = {}
+    for plane, there in {**(fixed or {}), start: mask}.items():
+        cut = tight(there)
+        if cut is None:
             raise InputError(f"The mask in {way.name(plane)} is empty: give one with the object.")
+        if plane in set(planes):
+            known[plane] = cut
     work = _Work(segmenters, way, known, settings, should_stop or _never)
     followed = []
     for one in work.run():
@@ -114,7 +119,7 @@ class _Work:
         self,
         segmenters: Segmenters,
         way: Way,
-        known: Mapping[Plane, MaskLike],
+        known: Mapping[Plane, MaskRegion],
         settings: Settings,
         should_stop: Callable[[], bool],
     ) -> None:
@@ -160,16 +165,17 @@ class _Work:
         start = planes[0]
         segmenter = self.segmenters(start)
         way = Way(planes[1:], self.way.word, self.way.along)
-        learnt = learn(segmenter, self.known[start])
+        mask = self.known[start]
         return Trail(
             self.segmenters,
             start,
-            self.known[start],
+            mask,
             way,
-            learnt,
+            learn(segmenter, mask),
             self.settings,
             self.should_stop,
             segmenter.shape,
+            segmenter,
         )
 
 

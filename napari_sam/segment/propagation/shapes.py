@@ -8,8 +8,20 @@ import numpy as np
 
 from napari_sam.segment.objects import MaskLike
 from napari_sam.segment.scribbles import MaskRegion
+from napari_sam.tiles.regions import Region
 
-__all__ = ["area", "between", "blended", "box", "centre", "iou", "moved", "tight"]
+__all__ = [
+    "area",
+    "between",
+    "blended",
+    "box",
+    "centre",
+    "iou",
+    "moved",
+    "pasted",
+    "signed_distance",
+    "tight",
+]
 
 Shape = tuple[int, int]
 
@@ -161,17 +173,27 @@ def blended(parts: Sequence[tuple[MaskLike, float]]) -> MaskRegion | None:
     """
     low = np.min([(m.row, m.col) for m, _ in parts], axis=0)
     high = np.max([(m.row + m.mask.shape[0], m.col + m.mask.shape[1]) for m, _ in parts], axis=0)
-    total = np.zeros(high - low)
+    region = Region(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+    total = np.zeros(region.shape)
     for mask, weight in parts:
-        whole = np.zeros(total.shape, bool)
-        rows, cols = mask.mask.shape
-        row, col = mask.row - low[0], mask.col - low[1]
-        whole[row : row + rows, col : col + cols] = mask.mask
-        total += weight * _signed_distance(whole)
-    return tight(MaskRegion(int(low[0]), int(low[1]), total > 0))
+        total += weight * signed_distance(pasted(mask, region))
+    return tight(MaskRegion(region.row0, region.col0, total > 0))
 
 
-def _signed_distance(mask: np.ndarray) -> np.ndarray:
+def pasted(mask: MaskLike, region: Region) -> np.ndarray:
+    """Return the pixels of a region that are in a mask, bool; what lies beyond is left out."""
+    whole = np.zeros(region.shape, bool)
+    high, wide = mask.mask.shape
+    row0, col0 = max(mask.row, region.row0), max(mask.col, region.col0)
+    row1, col1 = min(mask.row + high, region.row1), min(mask.col + wide, region.col1)
+    if row0 < row1 and col0 < col1:
+        whole[row0 - region.row0 : row1 - region.row0, col0 - region.col0 : col1 - region.col0] = (
+            mask.mask[row0 - mask.row : row1 - mask.row, col0 - mask.col : col1 - mask.col]
+        )
+    return whole
+
+
+def signed_distance(mask: np.ndarray) -> np.ndarray:
     """Return how far pixels are inside (positive) or outside of a mask; its rim is half a pixel."""
     from scipy import ndimage
 
