@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["Georeference", "from_geotiff", "is_usable"]
+__all__ = ["Georeference", "crs_text", "from_gdal", "from_geotiff", "is_usable"]
+
+_METRES = ("m", "metre", "meter", "metres", "meters")
 
 _USER_DEFINED = 32767
 """GeoTIFF's number for a coordinate system that has no EPSG code."""
@@ -127,6 +129,37 @@ def from_geotiff(metadata: Mapping[str, Any]) -> Georeference | None:
         c, f = c - (a + b) / 2, f - (d + e) / 2
     affine = a, b, c, d, e, f
     return Georeference(_crs(metadata), affine, _unit(metadata)) if is_usable(affine) else None
+
+
+def from_gdal(crs: Any, affine: tuple[float, ...]) -> Georeference | None:
+    """Take over what GDAL says of where a raster lies.
+
+    Parameters
+    ----------
+    crs : rasterio.crs.CRS or None
+        Of a dataset.
+    affine : tuple of float
+        Its transform's first six numbers.
+
+    Returns
+    -------
+    Georeference or None
+        None where the dataset tells neither.
+    """
+    a, b, c, d, e, f = map(float, affine[:6])
+    usable = is_usable((a, b, c, d, e, f))
+    if not usable or (crs is None and (a, b, c, d, e, f) == (1, 0, 0, 0, 1, 0)):
+        return None  # rasterio's identity means that nothing is told
+    if crs is None:
+        return Georeference(None, (a, b, c, d, e, f))
+    unit = str(crs.units_factor[0])
+    named = "metre" if unit.lower() in _METRES else None if unit == "unknown" else unit
+    return Georeference(crs_text(crs), (a, b, c, d, e, f), named)
+
+
+def crs_text(crs: Any) -> str:
+    """Name a system of rasterio by its code, else by its WKT."""
+    return ":".join(crs.to_authority() or ()) or str(crs.to_wkt())
 
 
 def is_usable(affine: tuple[float, ...]) -> bool:

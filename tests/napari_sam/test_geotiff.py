@@ -42,7 +42,7 @@ def written(path: Path, **how: object) -> None:
 @given(
     affine=st.tuples(
         STEPS, STEPS | st.just(0.0), PLACES, STEPS | st.just(0.0), STEPS, PLACES
-    ).filter(lambda affine: is_usable(affine)),
+    ).filter(is_usable),
     system=SYSTEMS,
 )
 def test_a_georeference_is_read_again(
