@@ -35,8 +35,8 @@ _METRES = {
     "US survey foot": 1200 / 3937,
 }
 
-_REGULARISE_FROM = 1.0
-"""Pixels of tolerance of the outlines that right angles are sought in, without a wish."""
+_BESIDE_BUILDINGS = 1.5
+"""Pixels of tolerance for what has no right angles, where they are sought and no other is asked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ def features(
     areas = _pixel_areas(outlines)
     tolerance = _in_pixels(simplify, unit, None if place is None else affine, scene.name)
     if tolerance is None and regularise:
-        tolerance = _REGULARISE_FROM
+        tolerance = _BESIDE_BUILDINGS
     ids, shapes = polygons(outlines)
     ious: np.ndarray | None = None
     if tolerance is not None:

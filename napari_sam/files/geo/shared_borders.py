@@ -33,8 +33,8 @@ def simplified(outlines: Outlines, tolerance: float) -> Outlines:
     outlines : Outlines
         Of a label map.
     tolerance : float
-        In pixels: how far a node that is left out may lie from the new outline. The steps of a
-        slanted edge vanish from 0.71 on.
+        In pixels: how far a node that is left out may lie from the new outline. The steps of
+        slanted edges vanish from 1.5 on, those of diagonal ones from 0.71.
 
     Returns
     -------
