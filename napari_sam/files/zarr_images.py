@@ -5,11 +5,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sam.errors import InputError
+from napari_sam.files.zarr_parts import image_in, images_in, ome_attributes
 
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["ZarrImage", "describe_zarr", "find_labels", "is_zarr", "open_zarr_image"]
+__all__ = [
+    "ZarrImage",
+    "describe_zarr",
+    "find_labels",
+    "is_zarr",
+    "open_zarr_image",
+    "zarr_parts",
+]
 
 _MARKS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
@@ -50,24 +58,37 @@ def is_zarr(path: Path) -> bool:
     return path.is_dir() and any((path / mark).is_file() for mark in _MARKS)
 
 
-def open_zarr_image(path: Path | str) -> ZarrImage:
+def open_zarr_image(path: Path | str, part: str | None = None) -> ZarrImage:
     """Open a Zarr array, or an OME-Zarr image of version 0.4 or 0.5.
 
     Parameters
     ----------
     path : Path or str
         A folder, or a URL that zarr can open.
+    part : str or None
+        Which of several images, as `zarr_parts` names them.
 
     Raises
     ------
     InputError
-        If it is neither, or damaged.
+        If it is neither, or damaged, or holds several images and none is chosen.
 
     References
     ----------
     .. [1] https://ngff.openmicroscopy.org/0.5/#multiscale-md
     """
-    return describe_zarr(_open(path), path)
+    return describe_zarr(image_in(_open(path), part, path), path)
+
+
+def zarr_parts(path: Path | str) -> tuple[str, ...]:
+    """Name the images of a plate, a well or a series; none where there is one only.
+
+    Raises
+    ------
+    InputError
+        If it is missing, or damaged.
+    """
+    return images_in(_open(path))
 
 
 def describe_zarr(node: "zarr.Array[Any] | zarr.Group", path: Path | str) -> ZarrImage:
@@ -84,7 +105,7 @@ def describe_zarr(node: "zarr.Array[Any] | zarr.Group", path: Path | str) -> Zar
         names = getattr(node.metadata, "dimension_names", None)
         axes = tuple(map(str, names)) if names and all(names) else None
         return ZarrImage(path, node, axes)
-    ome = _ome(node)
+    ome = ome_attributes(node)
     try:
         described = ome["multiscales"][0]
         axes = tuple(_axis_name(axis) for axis in described["axes"])
@@ -125,7 +146,7 @@ def find_labels(path: Path) -> Path:
         If there is none, or more than one.
     """
     folder = path / "labels"
-    names = _ome(_open(folder)).get("labels", []) if is_zarr(folder) else []
+    names = ome_attributes(_open(folder)).get("labels", []) if is_zarr(folder) else []
     if not isinstance(names, list) or not names:
         raise InputError(f"{path} has no labels inside: give the label volume too.")
     if len(names) > 1:
@@ -143,13 +164,6 @@ def _open(path: Path | str) -> Any:
         return zarr.open(path, mode="r")
     except Exception as error:  # metadata can be wrong in a dozen ways, with as many types
         raise InputError(f"{path} is missing, damaged, or not Zarr.") from error
-
-
-def _ome(node: Any) -> dict[str, Any]:
-    """Return OME-Zarr's metadata: under "ome" since 0.5, at the top before."""
-    attributes = dict(node.attrs)
-    nested = attributes.get("ome")
-    return nested if isinstance(nested, dict) else attributes
 
 
 def _axis_name(axis: Any) -> str:

@@ -80,6 +80,12 @@ FORMATS: tuple[Format, ...] = (
         parts="napari_sam.files.microscopy.nd2_files:nd2_parts",
     ),
     Format(
+        "OME-Zarr in a zip",
+        "napari_sam.files.microscopy.zipped_zarr:open_zipped_zarr",
+        endings=(".zarr.zip", ".ozx"),
+        parts="napari_sam.files.microscopy.zipped_zarr:zipped_zarr_parts",
+    ),
+    Format(
         "raster through GDAL",
         "napari_sam.files.geo.rasters_gdal:open_raster",
         endings=(".vrt", ".jp2", ".j2k", ".ers", ".asc", ".hgt", ".dt0", ".dt1", ".dt2"),

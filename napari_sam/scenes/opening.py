@@ -15,7 +15,7 @@ from napari_sam.scenes.sources import LazyFile, PixelSize, Source, colour_names
 from napari_sam.scenes.tiff import open_tiff, size_on_the_ground, tiff_georeference
 from napari_sam.scenes.world_files import read_world_file
 
-__all__ = ["local_path", "open_source"]
+__all__ = ["from_zarr", "local_path", "open_source"]
 
 _NPY_MAGIC = b"\x93NUMPY"
 
@@ -46,11 +46,9 @@ def open_source(image: Any, part: str | None = None) -> Source:
         known = find_format(text if address else Path(text))
         if known is not None:
             return known.open(text if address else Path(text), part)
-        if part is not None:
-            raise InputError(f"{text} holds one image only, and no part {part!r}: leave part out.")
-        return _from_zarr(open_zarr_image(text)) if address else _from_path(Path(text))
+        return from_zarr(open_zarr_image(text, part)) if address else _from_path(Path(text), part)
     if type(image).__module__.split(".")[0] == "zarr":
-        return _from_zarr(describe_zarr(image, str(image.store_path)))
+        return from_zarr(describe_zarr(image, str(image.store_path)))
     if _is_array(image):
         return Source("the array", (image,))
     if isinstance(image, Sequence) and image and all(map(_is_array, image)):
@@ -76,17 +74,19 @@ def _is_array(image: Any) -> bool:
     return all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__"))
 
 
-def _from_path(path: Path) -> Source:
+def _from_path(path: Path, part: str | None) -> Source:
     if is_zarr(path):
-        return _from_zarr(open_zarr_image(path))
+        return from_zarr(open_zarr_image(path, part))
     if path.is_dir():
         raise InputError(
             f"{path} is a folder, and neither a Zarr nor one of DICOM: give an image file."
         )
     if is_tiff(path):
-        source = open_tiff(path)
+        source = open_tiff(path, part)
         if source is not None:
             return source
+    if part is not None:
+        raise InputError(f"{path} holds one image only, and no part {part!r}: leave part out.")
     with path.open("rb") as file:
         magic = file.read(len(_NPY_MAGIC))
     if magic == _NPY_MAGIC:
@@ -107,7 +107,8 @@ def _from_path(path: Path) -> Source:
     )
 
 
-def _from_zarr(image: ZarrImage) -> Source:
+def from_zarr(image: ZarrImage) -> Source:
+    """Return a Zarr image with what its metadata says."""
     axes, size, depth = None, None, None
     if image.axes is not None:
         # Names of other kinds ("lat", "band") leave it to the shape, or to the caller.

@@ -11,8 +11,10 @@ import tifffile
 
 from napari_sam.errors import InputError
 from napari_sam.files.images import damage_told
-from napari_sam.scenes.georeference import Georeference, from_geotiff
+from napari_sam.files.microscopy.parts import choose_part
+from napari_sam.scenes.georeference import Georeference, crs_text, from_geotiff
 from napari_sam.scenes.sources import LazyFile, PixelSize, Source, colour_names
+from napari_sam.scenes.tiff_images import channel_names, image_size, images_in
 from napari_sam.scenes.world_files import read_world_file
 
 __all__ = ["open_tiff", "size_on_the_ground", "tiff_georeference"]
@@ -20,13 +22,15 @@ __all__ = ["open_tiff", "size_on_the_ground", "tiff_georeference"]
 _PHOTOMETRIC = tifffile.PHOTOMETRIC
 
 
-def open_tiff(path: Path) -> Source | None:
-    """Open the first series of a TIFF with its pyramid.
+def open_tiff(path: Path, part: str | None = None) -> Source | None:
+    """Open an image of a TIFF with its pyramid: the first series, or the one that is asked for.
 
     Parameters
     ----------
     path : Path
         A TIFF file.
+    part : str or None
+        One of several images, as `tiff_images.tiff_parts` names them.
 
     Returns
     -------
@@ -37,24 +41,28 @@ def open_tiff(path: Path) -> Source | None:
     Raises
     ------
     InputError
-        If the file is damaged or has no image.
+        If the file is damaged or has no image, or several of which none is chosen.
     """
     with damage_told(path), tifffile.TiffFile(path) as tiff:
         if not tiff.series:
             raise InputError(f"{path} is damaged or not a picture (no page in it).")
-        series, page = tiff.series[0], tiff.pages.first
+        images = images_in(tiff)
+        chosen = images[choose_part(part, tuple(images), path, "images")]
+        series = tiff.series[chosen]
+        page = series.keyframe if chosen else tiff.pages.first
         if _needs_conversion(page):
             return None
         levels = [
-            _lazy(path, 0, number, level)
+            _lazy(path, chosen, number, level)
             for number, level in enumerate(series.levels)
             if level.axes == series.axes
         ]
         if len(levels) == 1:
             levels += _overviews_beside(path, series)
         georeference = _georeference(path, tiff)
-        ome = _ome_pixels(tiff)
-        axes, names = series.axes, _channel_names(ome) or _described_bands(tiff.gdal_metadata)
+        size, depth = image_size(tiff, chosen)
+        axes = series.axes
+        names = channel_names(tiff, chosen) or _described_bands(tiff.gdal_metadata)
         if not names and "C" not in axes and axes[-3:] == "YXS":
             names = colour_names(series.shape[-1])
             if page.extrasamples == (0,) and len(names) % 2 == 0:
@@ -65,11 +73,12 @@ def open_tiff(path: Path) -> Source | None:
             tuple(levels),
             axes,
             names,
-            _pixel_size(tiff, ome) or size_on_the_ground(georeference),
+            size or size_on_the_ground(georeference),
             georeference,
             _nodata(page),
             _masks(path, tiff, levels, series.axes),
             _alpha(series, page),
+            depth,
         )
 
 
@@ -114,7 +123,7 @@ def _wkt(path: Path) -> str | None:
             crs = dataset.crs
             if crs is None or not (crs.is_projected or crs.is_geographic):
                 return None  # a grid of somebody's own is no place on Earth
-            return ":".join(crs.to_authority() or ()) or str(crs.to_wkt())
+            return crs_text(crs)
     except rasterio.errors.RasterioError:
         return None  # a TIFF that only tifffile can read, or parts that make no system
 
@@ -124,7 +133,8 @@ def _described_bands(metadata: str | None) -> tuple[str, ...]:
     if metadata is None:
         return ()
     items = re.findall(r'<Item name="DESCRIPTION" sample="(\d+)"[^>]*>([^<]+)</Item>', metadata)
-    names = {int(number): html.unescape(name) for number, name in items}
+    # GDAL escapes them twice.
+    names = {int(number): html.unescape(html.unescape(name)) for number, name in items}
     return tuple(names[number] for number in sorted(names))
 
 
@@ -234,48 +244,6 @@ def _nodata(page: Any) -> float | None:
         return None if tag is None else float(str(tag.value).strip(" \0"))
     except ValueError:
         return None
-
-
-def _ome_pixels(tiff: tifffile.TiffFile) -> dict[str, Any]:
-    """Return OME's description of the first image's pixels; empty where there is none."""
-    if not tiff.is_ome or tiff.ome_metadata is None:
-        return {}
-    described: Any = tifffile.xml2dict(tiff.ome_metadata)
-    try:
-        image = described["OME"]["Image"]
-        pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-    except (KeyError, IndexError, TypeError):
-        return {}
-    return pixels if isinstance(pixels, dict) else {}
-
-
-def _channel_names(pixels: dict[str, Any]) -> tuple[str, ...]:
-    channels = pixels.get("Channel", [])
-    channels = channels if isinstance(channels, list) else [channels]
-    names = [channel.get("Name") for channel in channels if isinstance(channel, dict)]
-    return tuple(map(str, names)) if names and all(name is not None for name in names) else ()
-
-
-def _pixel_size(tiff: tifffile.TiffFile, ome: dict[str, Any]) -> PixelSize | None:
-    """Take the size from OME or ImageJ.
-
-    The resolution of other files is that of a print (72 dots per inch), and tells nothing.
-    """
-    try:
-        if "PhysicalSizeX" in ome and "PhysicalSizeY" in ome:
-            return _positive(
-                float(ome["PhysicalSizeY"]),
-                float(ome["PhysicalSizeX"]),
-                str(ome.get("PhysicalSizeXUnit", "µm")),
-            )
-        unit = (tiff.imagej_metadata or {}).get("unit")
-        if unit:
-            tags = tiff.pages.first.tags
-            across, down = tags["XResolution"].value, tags["YResolution"].value
-            return _positive(down[1] / down[0], across[1] / across[0], str(unit))
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
-    return None
 
 
 def _positive(rows: float, cols: float, unit: str) -> PixelSize | None:
