@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from napari_sam.errors import InputError
-from napari_sam.files.medical.ct_windows import with_ct_windows
 from napari_sam.files.medical.dicom_files import dicom_files, is_dicom
 from napari_sam.files.medical.dicom_headers import DicomFile, Frame, NoImage, read_header
 from napari_sam.files.medical.dicom_pixels import decode_frame
 from napari_sam.files.medical.dicom_series import Arrangement, arrange, same_kind
 from napari_sam.files.medical.dicom_stack import FrameStack, empty_of
+from napari_sam.files.medical.dicom_windows import with_ct_windows
 from napari_sam.files.medical.laid_out import LaidOut
 from napari_sam.scenes.axes import LazyArray
 from napari_sam.scenes.sources import PixelSize, Source, colour_names

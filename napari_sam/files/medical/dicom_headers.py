@@ -12,6 +12,7 @@ from napari_sam.errors import InputError
 from napari_sam.extras import need
 from napari_sam.files.images import MAX_PIXELS
 from napari_sam.files.medical.dicom_pixels import ENCAPSULATED, NATIVE, PixelForm
+from napari_sam.files.medical.dicom_windows import plain, presets, turned_round
 from napari_sam.scenes.sources import Window
 
 __all__ = ["DicomFile", "Frame", "read_header"]
@@ -141,15 +142,15 @@ def _file(path: Path, data: Any, file: BinaryIO) -> DicomFile:
     middle = list(groups(form.frames // 2)) if form.frames else []
     spaced = data.get("PixelSpacing") is None and "ImagerPixelSpacing" in data
     series = str(data.get("SeriesInstanceUID") or "")
-    number = str(data.get("SeriesNumber") or "")
-    modality = str(data.get("Modality") or "")
-    description = str(data.get("SeriesDescription") or "").strip()
+    number = plain(data.get("SeriesNumber"))
+    modality = plain(data.get("Modality"))
+    description = plain(data.get("SeriesDescription"))
     reference = str(data.get("FrameOfReferenceUID") or "")
     study = str(data.get("StudyInstanceUID") or "")
     first = frames[0]
-    windows, sigmoid = _windows(_first(middle, data, "WindowCenter"), first)
+    windows, sigmoid = presets(_first(middle, data, "WindowCenter"))
     if form.photometric == "MONOCHROME1":
-        windows = _inverted(windows, first)
+        windows = turned_round(windows, first.slope * sum(form.limits) + 2 * first.intercept)
     return DicomFile(
         path=path,
         instance=str(data.get("SOPInstanceUID") or ""),
@@ -177,7 +178,9 @@ def _form(path: Path, data: Any, file: BinaryIO) -> PixelForm:
         implicit, little = data.original_encoding
         syntax = "1.2.840.10008.1.2" if implicit else f"1.2.840.10008.1.2.{1 if little else 2}"
     if syntax not in NATIVE + ENCAPSULATED:
-        raise InputError(f"{path} is compressed in a way that cannot be read (UID {syntax}).")
+        raise InputError(
+            f"{path} is compressed in a way that cannot be read (UID {plain(syntax)})."
+        )
     frames = int(data.get("NumberOfFrames") or 1)
     rows, cols, samples = int(data.Rows), int(data.Columns), int(data.get("SamplesPerPixel", 1))
     bits = int(data.BitsAllocated)
@@ -345,47 +348,10 @@ def _number(data: Any, name: str) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def _windows(data: Any, frame: Frame) -> tuple[tuple[Window, ...], bool]:
-    """Read the presets; DICOM PS3.3 C.11.2 says where a window begins and ends."""
-
-    def several(name: str) -> list[Any]:
-        value = data.get(name)
-        plain = value is None or isinstance(value, str) or np.ndim(value) == 0
-        return ([] if value is None else [value]) if plain else list(value)
-
-    function = str(data.get("VOILUTFunction") or "LINEAR")
-    names = several("WindowCenterWidthExplanation")
-    windows = []
-    for number, (centre, width) in enumerate(
-        zip(map(float, several("WindowCenter")), map(float, several("WindowWidth")), strict=False)
-    ):
-        low, high = centre - width / 2, centre + width / 2
-        if function == "LINEAR":
-            low, high = centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
-        if low < high and np.isfinite((low, high)).all():
-            name = str(names[number]) if number < len(names) else f"window {number + 1}"
-            windows.append(Window(name, low, high))
-    return tuple(windows), function == "SIGMOID"
-
-
-def _inverted(windows: tuple[Window, ...], frame: Frame) -> tuple[Window, ...]:
-    """Follow the values of MONOCHROME1, which are turned round."""
-    low, high = limits_of(frame.form)
-    total = frame.slope * (low + high) + 2 * frame.intercept
-    return tuple(Window(w.name, total - w.high, total - w.low) for w in windows)
-
-
-def limits_of(form: PixelForm) -> tuple[int, int]:
-    """Return the smallest and the largest value that can be stored."""
-    if form.signed:
-        return -(1 << (form.stored - 1)), (1 << (form.stored - 1)) - 1
-    return 0, (1 << form.stored) - 1
-
-
 def _padding(data: Any, frame: Frame) -> float | None:
     """Return what pixels without data are after rescaling."""
     value = _number(data, "PixelPaddingValue")
-    low, high = limits_of(frame.form)
+    low, high = frame.form.limits
     if value is None or frame.form.in_colour:
         return None
     if value > high and frame.form.signed:  # written as if without sign

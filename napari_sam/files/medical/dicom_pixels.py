@@ -73,6 +73,13 @@ class PixelForm:
         return np.dtype(f"{'i' if self.signed else 'u'}{self.bits // 8}")
 
     @property
+    def limits(self) -> tuple[int, int]:
+        """The smallest and the largest value that can be stored."""
+        if self.signed:
+            return -(1 << (self.stored - 1)), (1 << (self.stored - 1)) - 1
+        return 0, (1 << self.stored) - 1
+
+    @property
     def in_colour(self) -> bool:
         """Whether `decode_frame` gives red, green and blue."""
         return self.samples == 3 or self.palette is not None
@@ -200,7 +207,8 @@ def _decompressed(form: PixelForm, data: bytes) -> tuple[np.ndarray, str]:
         frame = decode(data)
         colours = "RGB" if colours in ("YBR_RCT", "YBR_ICT") else colours
     elif form.syntax in _JPEG_LS:
-        frame = imagecodecs.jpegls_decode(data)
+        # Without an end CharLS looks for one behind the data, for many seconds.
+        frame = imagecodecs.jpegls_decode(data + b"\xff\xd9")
     elif form.syntax in _JPEG_LOSSLESS:
         frame = (
             imagecodecs.ljpeg_decode(data)

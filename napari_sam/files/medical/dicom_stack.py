@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_sam.files.medical.dicom_headers import Frame, limits_of
+from napari_sam.files.medical.dicom_headers import Frame
 from napari_sam.files.medical.dicom_pixels import decode_frame
 from napari_sam.files.medical.rescaling import rescaled, rescaled_type
 
@@ -112,7 +112,7 @@ class FrameStack:
         if self._samples:
             return stored
         if frame.form.photometric == "MONOCHROME1":
-            low, high = limits_of(frame.form)
+            low, high = frame.form.limits
             stored = stored.dtype.type(low + high) - stored
         return rescaled(stored, frame.slope, frame.intercept, self.dtype)
 
@@ -120,7 +120,7 @@ class FrameStack:
 def _type_of(frames: list[Frame]) -> np.dtype:
     forms = {frame.form.dtype for frame in frames}
     stored = np.result_type(*forms)
-    limits = [limits_of(frame.form) for frame in frames]
+    limits = [frame.form.limits for frame in frames]
     low, high = min(low for low, _ in limits), max(high for _, high in limits)
     return rescaled_type(stored, low, high, {(f.slope, f.intercept) for f in frames})
 
