@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
     from .workplace import Workplace
 
-__all__ = ["Axis", "Outcome", "Progress", "Reach", "axes_there", "propagate_object", "recompute"]
+__all__ = [
+    "Axis",
+    "Direction",
+    "Outcome",
+    "Progress",
+    "Reach",
+    "axes_there",
+    "planes_along",
+    "propagate_object",
+    "recompute",
+]
 
 Axis = Literal["z", "t"]
 Direction = Literal["both", "forward", "backward"]
@@ -112,7 +122,8 @@ class Outcome:
     def sentence(self) -> str:
         """All this in words."""
         count = len(self.made)
-        said = f"Object {self.track} was found in {count} other plane{'s'[: count != 1]}."
+        planes = f"{count or 'no'} other plane{'s'[: count > 1]}"
+        said = f"Object {self.track} was found in {planes}."
         if self.stopped:
             said = f"Stopped: {said[0].lower()}{said[1:]}"
         if self.lost:
@@ -246,7 +257,7 @@ class _Work:
 
     def run(self, planes: Sequence[Plane], start: Plane, axis: Axis) -> Outcome:
         session, number = self._session, self._number
-        track = session.info(number).track or number
+        track, model = session.info(number).track or number, session.model
         there = session.track(track)
         self._known = {
             plane: session.mask(one)
@@ -266,6 +277,8 @@ class _Work:
             on_slice=self._found,
             should_stop=self._must_stop,
         )
+        if session.model != model:
+            raise InputError(f"The model was changed while object {track} was followed: repeat it.")
         known = {*self._infos, *session.planes}
         masks = {one.plane: one for one in found.followed if one.plane in known}
         lost = {} if self._stopped else _lost(found, planes, self._known)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_sam.live.embedder import Embedder
+    from napari_sam.live.propagating import Outcome
     from napari_sam.segment.everything import FoundObjects
     from napari_sam.segment.objects import Candidate
 
@@ -290,6 +291,10 @@ class Attachment(QObject):
     def everything(self, **options: Any) -> FoundObjects:
         """Find everything in the image, or in a part of it. See `scripting.everything`."""
         return scripting.everything(self, **options)
+
+    def propagate(self, **options: Any) -> Outcome:
+        """Follow an object through depth or time. See `scripting.propagate`."""
+        return scripting.propagate(self, **options)
 
     def _check_free(self) -> None:
         if self._closed:

@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from numpy.typing import ArrayLike
 from qtpy.QtCore import QCoreApplication
 
 from napari_sam.errors import InputError
+from napari_sam.live.propagating import (
+    Axis,
+    Direction,
+    Outcome,
+    Reach,
+    axes_there,
+    propagate_object,
+)
 from napari_sam.live.search import Search, Wanted
 from napari_sam.live.workplace import Workplace
 from napari_sam.segment.objects import Candidate, MaskLike
@@ -27,7 +36,10 @@ if TYPE_CHECKING:
 
     from .attached import Attachment
 
-__all__ = ["accept", "choose", "everything", "prompt", "ready"]
+__all__ = ["accept", "choose", "everything", "prompt", "propagate", "ready"]
+
+
+T = TypeVar("T")
 
 
 def ready(attachment: Attachment, timeout: float | None = None) -> Workplace:
@@ -160,13 +172,80 @@ def everything(
     workplace = ready(attachment)
     search = Search(workplace.scene, workplace.store, workplace.sam)
     wanted = Wanted(sizes, unit, roi)
-    results: list[FoundObjects] = []
-    problems: list[str] = []
-    job = run_job(
+    return _done(
         attachment,
-        lambda report, stop: search.run(wanted, thresholds, should_stop=stop)[1].found,
+        lambda stop: search.run(wanted, thresholds, should_stop=stop)[1].found,
         "finding everything",
     )
+
+
+def propagate(
+    attachment: Attachment,
+    object_id: int | None = None,
+    planes: int | None = None,
+    axis: Axis | None = None,
+    direction: Direction = "both",
+) -> Outcome:
+    """Follow an object through depth or time; what is found is one step.
+
+    Parameters
+    ----------
+    attachment : Attachment
+        Where an image is open.
+    object_id : int, optional
+        The slice to begin with; by default the one that is picked, else the newest one in the plane
+        that is worked on.
+    planes : int, optional
+        How many each way; by default until it is lost.
+    axis : {"z", "t"}, optional
+        By default depth, if there are several planes, else time.
+    direction : {"both", "forward", "backward"}
+        To higher numbers, to lower ones, or both.
+
+    Returns
+    -------
+    Outcome
+        ``made`` are the objects in other planes, ``lost`` says where it ends and why.
+
+    Raises
+    ------
+    InputError
+        If there is no such object, or the image has one plane only.
+    """
+    workplace = ready(attachment)
+    number = _newest(attachment) if object_id is None else object_id
+    if axis is None:
+        axis = next(iter(axes_there(workplace.scene)), "z")
+    reach = Reach(axis, planes, direction)
+    return _done(
+        attachment,
+        lambda stop: propagate_object(workplace, number, reach, should_stop=stop),
+        f"following object {number}",
+    )
+
+
+def _newest(attachment: Attachment) -> int:
+    """Return the object that is picked, or else the newest of the plane that is worked on."""
+    if len(attachment.intent.picked) == 1:
+        return attachment.intent.picked[0]
+    session = ready(attachment).session
+    here = [number for number in session.ids if session.info(number).plane == session.plane]
+    if not here:
+        raise InputError("There is no object in this plane: accept one first.")
+    return max(here, key=lambda number: (session.info(number).provenance.time, number))
+
+
+def _done(attachment: Attachment, work: Callable[[Callable[[], bool]], T], name: str) -> T:
+    """Do work in a thread, out of the way of the background, and wait for it."""
+    results: list[T] = []
+    problems: list[str] = []
+    embedder = attachment.embedder
+
+    def aside(report: object, stop: Callable[[], bool]) -> T:
+        with nullcontext() if embedder is None else embedder.aside():
+            return work(stop)
+
+    job = run_job(attachment, aside, name)
     job.finished.connect(results.append)
     job.failed.connect(problems.append)
     _wait(lambda: not job.running)

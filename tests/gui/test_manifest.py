@@ -14,7 +14,16 @@ from npe2 import PluginManager, PluginManifest
 
 ROOT = Path(__file__).parents[2]
 
-WIDGETS = ("Segment", "Embed", "Segment everything", "Review", "Fine-tune", "Data engine", "Models")
+WIDGETS = (
+    "Segment",
+    "Embed",
+    "Segment everything",
+    "Propagate",
+    "Review",
+    "Fine-tune",
+    "Data engine",
+    "Models",
+)
 
 MANIFEST = PluginManifest.from_file(ROOT / "napari.yaml")
 
