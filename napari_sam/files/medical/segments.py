@@ -107,8 +107,7 @@ def segments_of(
         rows = tuple(labelled.row(one) for one in group)
         kind = rows[0].get("class")
         what = coded(None if kind is None else str(kind))
-        colour = colour_of(group[0] if by == "object" else number)
-        segments.append(Segment(number, tuple(group), name, what, colour, rows))
+        segments.append(Segment(number, tuple(group), name, what, colour_of(number), rows))
     return segments
 
 
