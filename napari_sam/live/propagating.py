@@ -26,6 +26,7 @@ __all__ = [
     "Progress",
     "Reach",
     "axes_there",
+    "first_axis",
     "planes_along",
     "propagate_object",
     "recompute",
@@ -180,7 +181,7 @@ def propagate_object(
     """
     session, scene = workplace.session, workplace.scene
     info = session.info(object_id)
-    reach = Reach(_first(scene)) if reach is None else reach
+    reach = Reach(first_axis(scene)) if reach is None else reach
     _check_axis(scene, reach.axis)
     planes = planes_along(scene, reach.axis, info.plane)
     here = planes.index(info.plane)
@@ -222,7 +223,7 @@ def recompute(
         If there is no such thing or axis, or no slice of it is fixed.
     """
     session, scene = workplace.session, workplace.scene
-    reach = Reach(_first(scene)) if reach is None else reach
+    reach = Reach(first_axis(scene)) if reach is None else reach
     _check_axis(scene, reach.axis)
     slices, along = session.track(track), planes_along(scene, reach.axis, plane)
     fixed = [one for one in along if one in slices and session.info(slices[one]).is_fixed]
@@ -342,7 +343,8 @@ def _before(planes: Sequence[Plane], lost: Plane, masks: Mapping[Plane, Followed
     return next((plane for plane in beside if plane in masks), None)
 
 
-def _first(scene: Scene) -> Axis:
+def first_axis(scene: Scene) -> Axis:
+    """Return the axis to follow objects along where nobody names one."""
     return (*axes_there(scene), "z")[0]
 
 

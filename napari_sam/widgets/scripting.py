@@ -19,7 +19,7 @@ from napari_sam.live.propagating import (
     Direction,
     Outcome,
     Reach,
-    axes_there,
+    first_axis,
     propagate_object,
 )
 from napari_sam.live.search import Search, Wanted
@@ -214,9 +214,7 @@ def propagate(
     """
     workplace = ready(attachment)
     number = _newest(attachment) if object_id is None else object_id
-    if axis is None:
-        axis = next(iter(axes_there(workplace.scene)), "z")
-    reach = Reach(axis, planes, direction)
+    reach = Reach(first_axis(workplace.scene) if axis is None else axis, planes, direction)
     return _done(
         attachment,
         lambda stop: propagate_object(workplace, number, reach, should_stop=stop),
