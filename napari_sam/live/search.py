@@ -195,7 +195,7 @@ def within(found: FoundObjects, roi: Roi | None) -> FoundObjects:
     found : FoundObjects
         Of the tiles of the region.
     roi : Roi or None
-        A box, a polygon or a mask; None is the whole scene.
+        A box, polygons or a mask; None is the whole scene.
     """
     if roi is None:
         return found
@@ -203,14 +203,15 @@ def within(found: FoundObjects, roi: Roi | None) -> FoundObjects:
     if isinstance(roi, Region):
         inside = (rows >= roi.row0 - 0.5) & (rows < roi.row1 - 0.5)
         inside &= (cols >= roi.col0 - 0.5) & (cols < roi.col1 - 0.5)
-    elif roi.dtype == np.bool_:
+    elif isinstance(roi, np.ndarray) and roi.dtype == np.bool_:
         share = (found.centroids + 0.5) / found.shape
         places = (share * roi.shape).astype(int).clip(0, np.array(roi.shape) - 1)
         inside = roi[tuple(places.T)]
     else:
         from skimage.measure import points_in_poly  # slow to import
 
-        inside = points_in_poly(found.centroids, roi)
+        rings = (roi,) if isinstance(roi, np.ndarray) else roi
+        inside = np.logical_xor.reduce([points_in_poly(found.centroids, ring) for ring in rings])
     kept = np.flatnonzero(inside)
     columns = {
         field.name: getattr(found, field.name)[kept]

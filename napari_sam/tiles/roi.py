@@ -1,4 +1,4 @@
-"""Which tiles belong to a region of interest: a box, a polygon or a mask of any size.
+"""Which tiles belong to a region of interest: a box, polygons or a mask of any size.
 
 A tile belongs to it if its core and the region share some area; touching is not enough, so that a
 region that ends where a core ends does not reach into the next.
@@ -17,9 +17,10 @@ from .regions import Region
 
 __all__ = ["Roi", "check_roi", "tiles_in"]
 
-Roi = Region | np.ndarray
+Roi = Region | np.ndarray | tuple[np.ndarray, ...]
 """A box in whole pixels of level 0; a polygon, shape (N, 2), corners (row, col) in pixels of level
-0 whose centres are at integers; or a mask, a bool array (row, col) stretched over the scene."""
+0 whose centres are at integers; several such polygons, which together are the borders of areas and
+of their holes; or a mask, a bool array (row, col) stretched over the scene."""
 
 
 def check_roi(roi: Roi, shape: tuple[int, int]) -> None:
@@ -35,31 +36,42 @@ def check_roi(roi: Roi, shape: tuple[int, int]) -> None:
     Raises
     ------
     InputError
-        If it is none of the three kinds, or shares no area with the scene.
+        If it is none of these kinds, or shares no area with the scene.
     """
-    if not isinstance(roi, Region):
-        if not isinstance(roi, np.ndarray) or roi.ndim != 2 or 0 in roi.shape:
-            raise _unknown(f"something of shape {np.shape(roi)}")
-        if roi.dtype != np.bool_:
-            if roi.shape[1] != 2 or roi.dtype.kind not in "iuf":
-                raise _unknown(f"an array of shape {roi.shape} and type {roi.dtype}")
-            if len(roi) < 3 or not np.isfinite(roi).all():
-                raise InputError(
-                    f"A region of interest with {len(roi)} corners, of which "
-                    f"{int(np.isfinite(roi).all(1).sum())} are finite, is no polygon: give three "
-                    f"or more corners (row, col)."
-                )
-            if np.linalg.matrix_rank((roi - roi[0]).astype(np.float64)) < 2:
-                raise InputError(
-                    "The corners of the region of interest lie on one line, so that it has no "
-                    "area: give a polygon that has."
-                )
+    if isinstance(roi, tuple) and roi:
+        for ring in roi:
+            if not isinstance(ring, np.ndarray) or ring.dtype == np.bool_:
+                raise _unknown("a tuple of something else than polygons")
+            _check_array(ring)
+    elif not isinstance(roi, Region):
+        _check_array(roi)
     # A single tile that is the whole scene.
     whole = TileGeometry(shape, tile=max(shape), halo=0)
     if not tiles_in(whole, 0, roi).any():
         raise InputError(
             f"The region of interest shares no area with the scene, which has rows 0 to "
             f"{shape[0] - 1} and columns 0 to {shape[1] - 1}: choose one inside."
+        )
+
+
+def _check_array(roi: object) -> None:
+    """Refuse what is neither a polygon nor a mask."""
+    if not isinstance(roi, np.ndarray) or roi.ndim != 2 or 0 in roi.shape:
+        raise _unknown(f"something of shape {np.shape(roi)}")  # type: ignore[arg-type]
+    if roi.dtype == np.bool_:
+        return
+    if roi.shape[1] != 2 or roi.dtype.kind not in "iuf":
+        raise _unknown(f"an array of shape {roi.shape} and type {roi.dtype}")
+    if len(roi) < 3 or not np.isfinite(roi).all():
+        raise InputError(
+            f"A region of interest with {len(roi)} corners, of which "
+            f"{int(np.isfinite(roi).all(1).sum())} are finite, is no polygon: give three or more "
+            f"corners (row, col)."
+        )
+    if np.linalg.matrix_rank((roi - roi[0]).astype(np.float64)) < 2:
+        raise InputError(
+            "The corners of the region of interest lie on one line, so that it has no area: give a "
+            "polygon that has."
         )
 
 
@@ -73,8 +85,8 @@ def tiles_in(geometry: TileGeometry, level: int, roi: Roi | None) -> np.ndarray:
     level : int
         Of the tiles.
     roi : Roi or None
-        One that `check_roi` accepts; None is the whole scene. A polygon that crosses itself is
-        filled by the even-odd rule.
+        One that `check_roi` accepts; None is the whole scene. A polygon that crosses itself, and
+        several polygons together, are filled by the even-odd rule.
 
     Returns
     -------
@@ -98,9 +110,9 @@ def tiles_in(geometry: TileGeometry, level: int, roi: Roi | None) -> np.ndarray:
         along_rows = (rows[:-1] < roi.row1) & (rows[1:] > roi.row0) & (roi.row0 < roi.row1)
         along_cols = (cols[:-1] < roi.col1) & (cols[1:] > roi.col0) & (roi.col0 < roi.col1)
         return np.outer(along_rows, along_cols)
-    if roi.dtype == np.bool_:
+    if isinstance(roi, np.ndarray) and roi.dtype == np.bool_:
         return _in_mask(rows, cols, roi)
-    return _in_polygon(rows, cols, roi)
+    return _in_polygons(rows, cols, (roi,) if isinstance(roi, np.ndarray) else roi)
 
 
 def _borders(geometry: TileGeometry, level: int) -> tuple[np.ndarray, np.ndarray]:
@@ -128,19 +140,18 @@ def _stretched(borders: np.ndarray, size: int) -> Iterator[tuple[int, int]]:
         yield start * size // length, -(-stop * size // length)
 
 
-def _in_polygon(rows: np.ndarray, cols: np.ndarray, polygon: np.ndarray) -> np.ndarray:
-    """Tell which rectangles share area with a polygon.
+def _in_polygons(rows: np.ndarray, cols: np.ndarray, rings: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Tell which rectangles share area with polygons.
 
     They do if an edge passes through their inside, or if none does and the centre is in the
-    polygon: then all of it is.
+    polygons: then all of it is.
     """
     # Pixel centres are at integers, so that pixel 0 begins at -0.5.
     row_ends, col_ends = rows - 0.5, cols - 0.5
     row_middles, col_middles = ((ends[:-1] + ends[1:]) / 2 for ends in (row_ends, col_ends))
     crossed = np.zeros((len(rows) - 1, len(cols) - 1), bool)
     inside = np.zeros_like(crossed)
-    corners = polygon.astype(np.float64)
-    for start, stop in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+    for start, stop in _edges(rings):
         if (start == stop).all():
             continue
         # Only the rectangles that share length with the edge along both axes ...
@@ -163,6 +174,12 @@ def _in_polygon(rows: np.ndarray, cols: np.ndarray, polygon: np.ndarray) -> np.n
     return crossed | inside
 
 
+def _edges(rings: tuple[np.ndarray, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for ring in rings:
+        corners = ring.astype(np.float64)
+        yield from zip(corners, np.roll(corners, -1, axis=0), strict=True)
+
+
 def _sharing(ends: np.ndarray, one: float, other: float) -> slice:
     """Return which intervals hold some of one..other in their inside."""
     low, high = min(one, other), max(one, other)
@@ -175,6 +192,6 @@ def _sharing(ends: np.ndarray, one: float, other: float) -> slice:
 
 def _unknown(what: str) -> InputError:
     return InputError(
-        f"A region of interest is a Region, a polygon of shape (N, 2) or a bool mask of shape "
-        f"(row, col), and not {what}."
+        f"A region of interest is a Region, a polygon of shape (N, 2) (or a tuple of them) or a "
+        f"bool mask of shape (row, col), and not {what}."
     )
