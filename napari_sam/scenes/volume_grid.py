@@ -123,8 +123,9 @@ class VolumeGrid:
     @property
     def plane_distance(self) -> float:
         """How far apart planes along axis 0 are, in mm: measured at a right angle to them."""
-        _, row, col = self.matrix[:3, :3].T
-        return self.voxel_volume / float(np.linalg.norm(np.cross(row, col)))
+        step, row, col = self.matrix[:3, :3].T
+        normal = np.cross(row, col)
+        return float(abs(np.dot(step, normal / np.linalg.norm(normal))))
 
     def ends(self, axis: int) -> tuple[str, str]:
         """Return what lies at the low and the high end of an axis: two of L, R, A, P, S, I."""
