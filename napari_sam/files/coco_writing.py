@@ -60,7 +60,7 @@ def coco_content(
     known = dict(provenance or {})
     names = sorted({str(one["class"]) for one in annotations if one["class"]} - {_OTHER})
     numbers = {name: number for number, name in enumerate((_OTHER, *names), 1)}
-    info = {"description": "napari-sam-tiled", "version": napari_sam.__version__}
+    info: dict[str, Any] = {"description": "napari-sam-tiled", "version": napari_sam.__version__}
     licences = []
     if known:
         info |= {"description": provenance_said(known), "date_created": known.get("created", "")}

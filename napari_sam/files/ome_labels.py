@@ -92,7 +92,8 @@ def write_ome_labels(
         for place, part, values in _blocks(labelled):
             seen.update(np.unique(values).tolist())
             if values.any():
-                levels[0][(*place, part.rows, part.cols)] = values
+                where: tuple[int | slice, ...] = (*place, part.rows, part.cols)
+                levels[0][where] = values
         for finer, coarser in pairwise(levels):
             _halve(finer, coarser)
         group.attrs.update(
@@ -188,7 +189,7 @@ def _version_of(image: Path) -> Literal["0.4", "0.5"]:
     import zarr
 
     try:
-        attributes = dict(zarr.open_group(image, mode="r").attrs)
+        attributes: dict[str, Any] = dict(zarr.open_group(image, mode="r").attrs)
     except Exception as error:  # metadata can be wrong in a dozen ways, with as many types
         raise InputError(f"{image} is damaged, or no OME-Zarr image.") from error
     if "multiscales" in attributes:

@@ -56,13 +56,8 @@ def images_in(node: Any) -> tuple[str, ...]:
         return ()
     about = ome_attributes(node)
     if isinstance(about.get("plate"), dict):
-        wells = [
-            well.get("path")
-            for well in _listed(about["plate"].get("wells"))[:_WELLS]
-            if isinstance(well, dict)
-        ]
         found = []
-        for well in filter(_is_safe, wells):
+        for well in _safe_paths(about["plate"].get("wells"))[:_WELLS]:
             group = _group(node, well)
             if group is not None:
                 found += [f"{well}/{field}" for field in _fields(ome_attributes(group))]
@@ -95,9 +90,14 @@ def _is_image(node: Any) -> bool:
 
 
 def _fields(about: dict[str, Any]) -> list[str]:
-    images = _listed(about.get("well", {}).get("images")) if "well" in about else []
-    paths = [image.get("path") for image in images if isinstance(image, dict)]
-    return [path for path in paths if _is_safe(path)]
+    well = about.get("well")
+    return _safe_paths(well.get("images")) if isinstance(well, dict) else []
+
+
+def _safe_paths(listed: Any) -> list[str]:
+    """Return the paths of what metadata list, but for those that would lead out."""
+    paths = [one.get("path") for one in _listed(listed) if isinstance(one, dict)]
+    return [path for path in paths if isinstance(path, str) and _is_safe(path)]
 
 
 def _group(node: Any, name: str) -> Any:

@@ -231,6 +231,7 @@ def _needs_conversion(page: Any) -> bool:
     subsampled = page.photometric == _PHOTOMETRIC.YCBCR and page.compression not in (
         tifffile.COMPRESSION.JPEG,
         tifffile.COMPRESSION.OJPEG,
+        tifffile.COMPRESSION.APERIO_JP2000_YCBC,  # whose decoder gives red, green and blue
     )
     return (
         inverted or subsampled or page.photometric in (_PHOTOMETRIC.PALETTE, _PHOTOMETRIC.SEPARATED)

@@ -110,7 +110,7 @@ def read_blocks(content: np.ndarray, path: Path) -> tuple[CziBlock, ...]:
     start, used = _segment(content, directory, b"ZISRAWDIRECTORY", path)
     if used < 128:
         raise _damaged(path, "its directory is cut off")
-    (count,) = struct.unpack_from("<i", content, start)
+    (count,) = struct.unpack("<i", _bytes(content, start, 4, path))
     place, end = start + 128, min(start + used, len(content))
     blocks = []
     for _ in range(max(count, 0)):
@@ -160,6 +160,7 @@ def decode(content: np.ndarray, block: CziBlock, path: Path) -> np.ndarray:
     if min(about, size, dimensions) < 0 or first + size > len(content):
         raise _damaged(path, "a block lies beyond its end")
     data = content[first : first + size]
+    packed = b"" if block.compression == _RAW else bytes(data)
     shape = (*block.stored, block.samples)
     expected = int(np.prod(shape, dtype=np.int64)) * block.dtype.itemsize
     if block.compression == _RAW:
@@ -167,11 +168,11 @@ def decode(content: np.ndarray, block: CziBlock, path: Path) -> np.ndarray:
             raise _damaged(path, "a block is cut off")
         pixels = data[:expected].view(block.dtype)
     elif block.compression == _JPEG:
-        pixels = imagecodecs.jpeg8_decode(data)
+        pixels = imagecodecs.jpeg8_decode(packed)
     elif block.compression == _JPEG_XR:
-        pixels = imagecodecs.jpegxr_decode(data)
+        pixels = imagecodecs.jpegxr_decode(packed)
     elif block.compression in (_ZSTD, _ZSTD_HEADED):
-        pixels = _unpacked(data, block, expected, path)
+        pixels = _unpacked(packed, block, expected, path)
     else:
         raise InputError(
             f"{path} is compressed in a way that is not read (number {block.compression}): export "
@@ -186,13 +187,13 @@ def decode(content: np.ndarray, block: CziBlock, path: Path) -> np.ndarray:
     return pixels[..., [2, 1, 0, *range(3, block.samples)]]
 
 
-def _unpacked(data: np.ndarray, block: CziBlock, expected: int, path: Path) -> np.ndarray:
+def _unpacked(data: bytes, block: CziBlock, expected: int, path: Path) -> np.ndarray:
     """Expand zstd; with a header, the low bytes of 16-bit samples may all stand before the high."""
     import imagecodecs
 
     split = False
     if block.compression == _ZSTD_HEADED:
-        length = int(data[0]) if len(data) else 0
+        length = data[0] if data else 0
         if length not in (1, 3) or len(data) < length:
             raise _damaged(path, "a block has an unknown header")
         split = length == 3 and data[1] == 1 and bool(data[2] & 1)

@@ -59,7 +59,8 @@ class StackedPlanes:
         InputError
             If the file is damaged there.
         """
-        windows, kept = [], []
+        windows: list[slice] = []
+        kept: list[slice | int] = []
         for chosen, length in zip(selection, self.shape, strict=True):
             if isinstance(chosen, slice):
                 start, stop, step = chosen.indices(length)
