@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from napari_sam import __version__
 from napari_sam.allocator import keep_freed_memory
-from napari_sam.cli_convert import add_convert
+from napari_sam.cli_convert import add_convert, add_view
 from napari_sam.cli_dataset import add_dataset
 from napari_sam.cli_engine import add_engine
 from napari_sam.cli_evaluation import add_compare, add_evaluate
@@ -193,6 +193,10 @@ def _add_segment(commands: "argparse._SubParsersAction[_Parser]") -> None:
     )
     what.add_argument("--everything", action="store_true", help="find all objects")
     add_sizes(what)
+    which = parser.add_argument_group("which plane of which image")
+    add_view(which)
+    which.add_argument("--z", metavar="N", type=int, default=0, help="plane (default: 0)")
+    which.add_argument("--t", metavar="N", type=int, default=0, help="time (default: 0)")
     how = parser.add_argument_group("with what, and where to")
     add_model(how)
     add_store(how)
@@ -204,6 +208,15 @@ def _add_segment(commands: "argparse._SubParsersAction[_Parser]") -> None:
         type=Path,
         required=True,
         help="folder for the results; created if absent, earlier results are replaced",
+    )
+    how.add_argument(
+        "--export",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="write the objects to this file too, in the format that its ending tells (see "
+        "`napari-sam convert --formats`); may be given several times",
     )
 
 
@@ -330,6 +343,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_segment(options: argparse.Namespace) -> None:
     from napari_sam.commands import boxes, segment
+    from napari_sam.commands.views import View
 
     if options.boxes is not None:
         if options.point or options.box or options.everything:
@@ -354,6 +368,8 @@ def _run_segment(options: argparse.Namespace) -> None:
         scheduler=options.scheduler,
         model_name=options.model,
         folder=options.output,
+        view=View(options.part, options.along, options.t, options.z),
+        exports=options.export,
     )
 
 

@@ -8,7 +8,10 @@ from pathlib import PurePosixPath
 
 import napari_sam
 
-__all__ = ["model_licence", "provenance", "provenance_said"]
+__all__ = ["ABOUT", "model_licence", "provenance", "provenance_said"]
+
+ABOUT = "napari_sam_tiled"
+"""Under which it is kept where a format has attributes of any name."""
 
 _UNKNOWN = "unknown"
 

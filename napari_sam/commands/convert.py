@@ -12,8 +12,9 @@ from napari_sam.files.outputs import check_output_folder
 
 if TYPE_CHECKING:
     from napari_sam.files.labelled import Labelled
+    from napari_sam.scene import Scene
 
-__all__ = ["check_export", "export", "run"]
+__all__ = ["check_export", "export", "run", "write_exports"]
 
 
 def run(
@@ -112,6 +113,24 @@ def export(
     path.parent.mkdir(parents=True, exist_ok=True)
     writer.write(path, labelled, **writer.known_options(options or {}))
     return writer
+
+
+def write_exports(
+    exports: Sequence[Path], scene: Scene, labels: Path, table: Path, model_name: str
+) -> None:
+    """Write results once more, in other formats.
+
+    Raises
+    ------
+    InputError
+        If a format cannot hold them; the results themselves stay.
+    """
+    from napari_sam.files.reading_labels import read_labelled
+
+    if exports:
+        labelled = read_labelled(labels, scene, table, model_name)
+        for path in exports:
+            print(f"{path} ({export(labelled, path).says})")
 
 
 def _write_all(

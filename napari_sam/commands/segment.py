@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_sam.commands.convert import check_export, write_exports
 from napari_sam.commands.running import count, describe, progress_bar
+from napari_sam.commands.views import View
 from napari_sam.errors import InputError
 from napari_sam.files.images import read_image, to_rgb_uint8
 from napari_sam.files.outputs import check_output_folder, write_results
 from napari_sam.loading import load
 from napari_sam.overlay import draw_overlay
+from napari_sam.scenes.formats import find_format
 from napari_sam.segment.image import segment_everything, segment_prompts
 from napari_sam.segment.objects import paint_labels
 from napari_sam.segment.prompts import Box, Point, Prompt, check_prompt
@@ -20,6 +23,8 @@ from napari_sam.segment.prompts import Box, Point, Prompt, check_prompt
 if TYPE_CHECKING:
     from napari_sam.commands.segment_scene import Sizes
     from napari_sam.scene import Scene
+
+_FIRST = View()
 
 WHOLE = 1024
 """An image of at most so many rows and columns, the frame of the published models, is looked at as
@@ -37,6 +42,8 @@ def run(
     scheduler: str | None,
     model_name: str,
     folder: Path,
+    view: View = _FIRST,
+    exports: Sequence[Path] = (),
 ) -> None:
     """Segment an image and write labels, table and overlay.
 
@@ -61,6 +68,10 @@ def run(
         Name of a known checkpoint, or path of a file of weights.
     folder : Path
         For the results.
+    view : View
+        Which plane of which image.
+    exports : sequence of Path
+        Files to write the objects to besides, in the formats that their endings tell.
 
     Raises
     ------
@@ -75,11 +86,15 @@ def run(
         raise InputError("--sizes says what --everything looks for: give both, or neither.")
     if scheduler is not None and not everything:
         raise InputError("--scheduler is for --everything: give both, or neither.")
-    scene = open_image(image)
+    scene = open_image(image, view)
     for prompt in prompts:
         check_prompt(prompt, scene.shape)
+    for path in exports:
+        check_export(path)
+    stem = segment_scene.stem_of(image) + view.mark
     if is_small(scene) and where is sizes is scheduler is None:
-        _segment_whole(read_whole(image, scene), prompts, image, model_name, folder)
+        paths = _segment_whole(read_whole(image, scene), prompts, image, stem, model_name, folder)
+        write_exports(exports, scene, paths[0], paths[1], model_name)
         return
     segment_scene.run(
         image,
@@ -90,10 +105,12 @@ def run(
         scheduler=scheduler,
         model_name=model_name,
         folder=folder,
+        stem=stem,
+        exports=exports,
     )
 
 
-def open_image(image: str) -> "Scene":
+def open_image(image: str, view: View = _FIRST) -> "Scene":
     """Open an image, or say in its own words what a picture is to be like.
 
     Raises
@@ -101,12 +118,10 @@ def open_image(image: str) -> "Scene":
     InputError
         If it cannot be read.
     """
-    from napari_sam.scene import open_scene
-
     try:
-        return open_scene(image)
+        return view.open(image)
     except InputError:
-        if _may_be_picture(image):
+        if view == _FIRST and _may_be_picture(image):
             read_image(image)  # which says what a picture is to be like, without talk of axes
         raise
 
@@ -118,19 +133,24 @@ def is_small(scene: "Scene") -> bool:
 
 def _may_be_picture(image: str) -> bool:
     path = Path(image)
-    return path.is_file() and path.suffix.lower() != ".npy"
+    return path.is_file() and path.suffix.lower() != ".npy" and find_format(path) is None
 
 
 def read_whole(image: str, scene: "Scene") -> np.ndarray:
     """Return a small image as uint8 RGB: a picture as it is, anything else as tiles would be."""
-    if _may_be_picture(image):
+    if _may_be_picture(image) and scene.times == scene.planes == 1:
         return to_rgb_uint8(read_image(image))
     return scene.read_rgb(0, slice(None), slice(None))
 
 
 def _segment_whole(
-    image: np.ndarray, prompts: Sequence[Prompt], name: str, model_name: str, folder: Path
-) -> None:
+    image: np.ndarray,
+    prompts: Sequence[Prompt],
+    name: str,
+    stem: str,
+    model_name: str,
+    folder: Path,
+) -> tuple[Path, Path, Path]:
     check_output_folder(folder)
     model = load(model_name)
     start = time.perf_counter()
@@ -143,7 +163,7 @@ def _segment_whole(
     place = PurePosixPath(name.rstrip("/").replace("\\", "/"))
     labels, objects = paint_labels(candidates, image.shape[:2])
     overlay = draw_overlay(image, labels, prompts)
-    paths = write_results(folder, place.stem, labels, objects, overlay)
+    paths = write_results(folder, stem, labels, objects, overlay)
     rows, cols = labels.shape
     print(
         f"{place.name} ({rows} rows, {cols} columns): {count(objects)} in {seconds:.1f} s "
@@ -153,6 +173,7 @@ def _segment_whole(
         print(describe(objects))
     for path in paths:
         print(path)
+    return paths
 
 
 def gather_prompts(points: Sequence[Point], boxes: Sequence[Box], everything: bool) -> list[Prompt]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from napari_sam.commands.convert import write_exports
 from napari_sam.commands.encode import size_said
 from napari_sam.commands.running import (
     count,
@@ -25,6 +26,7 @@ from napari_sam.errors import InputError
 from napari_sam.files.outputs import check_output_folder
 from napari_sam.files.zarr_images import is_zarr
 from napari_sam.loading import check_model
+from napari_sam.provenance import provenance
 from napari_sam.scene import open_scene
 from napari_sam.segment.everything import (
     segment_everything,
@@ -75,6 +77,8 @@ def run(
     scheduler: str | None,
     model_name: str,
     folder: Path,
+    stem: str,
+    exports: Sequence[Path] = (),
 ) -> None:
     """Segment a Scene and write labels, table and overview.
 
@@ -96,6 +100,10 @@ def run(
         As `loading.load` takes it.
     folder : Path
         For the results.
+    stem : str
+        What their names begin with.
+    exports : sequence of Path
+        Files to write the objects to besides.
 
     Raises
     ------
@@ -107,7 +115,7 @@ def run(
     check_output_folder(folder)
     sizes_in_pixels((sizes.smallest, sizes.largest), sizes.unit, scene.pixel_size)  # or refuses
     check_model(model_name, "auto", "auto")
-    prepared = prepare(image, scene, where, model_name, folder, scheduler)
+    prepared = prepare(image, scene, where, model_name, folder, scheduler, stem)
     scene, store, sam = prepared.scene, prepared.store, prepared.sam
     start = time.perf_counter()
     failed: tuple[Failure, ...] = ()
@@ -126,8 +134,10 @@ def run(
     )
     if listed:
         print(describe(listed))
-    for path in write_scene(folder, stem_of(image), scene, objects, store.geometry, failed):
+    paths = write_scene(folder, stem, scene, objects, store.geometry, failed, model_name=model_name)
+    for path in paths:
         print(path)
+    write_exports(exports, scene, paths[0], paths[1], model_name)
     print(
         f"{prepared.where} ({size_said(store.size_on_disk())}): embeddings, kept for the next call"
     )
@@ -174,20 +184,22 @@ def prepare(
     model_name: str,
     folder: Path,
     scheduler: str | None = None,
+    stem: str | None = None,
 ) -> Prepared:
     """Load the network, and open or make the store of an image's embeddings.
 
     Parameters
     ----------
-    image, scene, where, model_name, folder, scheduler
-        As for `run`.
+    image, scene, where, model_name, folder, scheduler, stem
+        As for `run`; the name of the image is the stem by default.
 
     Raises
     ------
     InputError
-        If model, store or scheduler cannot be used, or labels could not be written.
+        If model, store or scheduler cannot be used, the store is of another plane, or labels could
+        not be written.
     """
-    stem = stem_of(image)
+    stem = stem_of(image) if stem is None else stem
     labels = folder / f"{stem}_labels.zarr"
     if labels.exists() and not is_zarr(labels):
         raise InputError(f"{labels} is no Zarr: remove it, or choose another folder.")
@@ -199,9 +211,10 @@ def prepare(
         image, where = (
             place if "://" in place else str(Path(place).absolute()) for place in (image, where)
         )
-        scene = open_scene(image)
+        scene = open_scene(image, axes=scene.axes, t=scene.t, z=scene.z, part=scene.part)
     store = _there(where)
     if store is not None:
+        check_plane(where, store.scene, scene)
         scene = open_like(store, image)
     sam = load_like(store, model_name, "auto", "auto")
     if store is None:
@@ -219,6 +232,7 @@ def write_scene(
     geometry: TileGeometry,
     failed: Sequence[Failure] = (),
     more: pa.Table | None = None,
+    model_name: str | None = None,
 ) -> tuple[Path, Path, Path]:
     """Write labels (OME-Zarr), table (parquet) and overview (PNG); earlier ones are replaced.
 
@@ -234,6 +248,8 @@ def write_scene(
         Tiles that are hatched.
     more : pyarrow.Table, optional
         Further columns of the table.
+    model_name : str, optional
+        Which model found them.
 
     Returns
     -------
@@ -246,12 +262,13 @@ def write_scene(
     """
     endings = ("labels.zarr", "objects.parquet", "overlay.png")
     labels, table, overview = (folder / f"{stem}_{ending}" for ending in endings)
+    told = provenance(scene.name, model_name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{labels.name}.", dir=folder) as beside:
             new = Path(beside) / labels.name
             with progress_bar("blocks") as show:
-                write_labels(objects, new, scene.pixel_size, show)
+                write_labels(objects, new, scene.pixel_size, show, told)
             if labels.exists():
                 shutil.rmtree(labels)
             new.rename(labels)
@@ -259,9 +276,26 @@ def write_scene(
         raise InputError(
             f"The results cannot be written to {folder}: {error.strerror or error}."
         ) from error
-    write_table(objects, table, scene.pixel_size, more)
+    write_table(objects, table, scene.pixel_size, more, told)
     write_overview(overview, scene, objects, geometry, [failure.tile for failure in failed])
     return labels, table, overview
+
+
+def check_plane(where: str, there: SceneInfo, scene: Scene) -> None:
+    """Refuse a store of another plane, or of another part of the file, than is asked for.
+
+    Raises
+    ------
+    InputError
+        With both.
+    """
+    asked = scene.part, scene.axes, scene.t, scene.z
+    stored = there.part, there.axes, there.t, there.z
+    if asked != stored:
+        raise InputError(
+            f"{where} has embeddings of the plane t={there.t}, z={there.z} (axes {there.axes}), "
+            f"and t={scene.t}, z={scene.z} (axes {scene.axes}) is asked for: give another --store."
+        )
 
 
 def _there(where: str) -> EmbeddingStore | None:

@@ -7,12 +7,13 @@ cell) stays visible; of equal ones the one with the lower id. Every mask is whol
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from napari_sam.files.rasters import Block, blocks, every_second, ome_image, write_pyramid
+from napari_sam.provenance import ABOUT
 from napari_sam.scenes.sources import PixelSize
 from napari_sam.tiles.regions import Region
 
@@ -55,6 +56,7 @@ def write_labels(
     path: str | os.PathLike[str],
     pixel_size: PixelSize | None = None,
     on_progress: Callable[[int, int], object] | None = None,
+    provenance: Mapping[str, str] | None = None,
 ) -> None:
     """Write an OME-Zarr 0.5 image of ids: no overlaps, each level half as fine as the one before.
 
@@ -71,6 +73,8 @@ def write_labels(
         Of level 0.
     on_progress : callable, optional
         Called with the number of blocks of level 0 that are done and of all.
+    provenance : mapping of str to str, optional
+        What `napari_sam.provenance.provenance` gives.
 
     Raises
     ------
@@ -85,6 +89,7 @@ def write_labels(
             if on_progress is not None:
                 on_progress(number, len(parts))
 
+    told = {} if provenance is None else {ABOUT: dict(provenance)}
     write_pyramid(
         path,
         painted(),
@@ -92,5 +97,5 @@ def write_labels(
         np.uint32,
         _BLOCK,
         every_second,
-        lambda levels: ome_image(path.stem, levels, pixel_size, labels=True),
+        lambda levels: {**ome_image(path.stem, levels, pixel_size, labels=True), **told},
     )
