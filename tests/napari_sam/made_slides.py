@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import re
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import tifffile
+from PIL import Image
 
 
 def tissue(rows: int, cols: int, seed: int = 1) -> np.ndarray:
@@ -88,3 +92,91 @@ def _scn_image(
         f'sizeY="{levels[0][1].shape[0]}">{dimensions}</pixels>'
         f'<view sizeX="{width}" sizeY="{height}" offsetX="{left}" offsetY="{top}"/></image>'
     )
+
+
+def write_ndpi(path: Path, full: np.ndarray, nanometers: int = 250, levels: int = 2) -> None:
+    """Write a slide of Hamamatsu's: each level one strip of JPEG, marked where one may start."""
+    pages = [(full[:: 2**level, :: 2**level], 40.0 / 2**level) for level in range(levels)]
+    pages.append((np.full((64, 128, 3), 200, np.uint8), -1.0))  # the macro
+    content = bytearray(struct.pack("<2sHQ", b"II", 42, 0))
+    pointer = 4
+    for pixels, magnification in pages:
+        entries = _ndpi_entries(content, pixels, magnification, nanometers)
+        content[pointer : pointer + 8] = struct.pack("<Q", len(content))
+        content += struct.pack("<H", len(entries))
+        for code, kind, count, value in sorted(entries):
+            content += struct.pack("<HHI", code, kind, count) + value.ljust(4, b"\0")
+        pointer = len(content)
+        content += bytes(8 + 4 * len(entries))  # no further page; the high halves of values
+    path.write_bytes(content)
+
+
+def _ndpi_entries(
+    content: bytearray, pixels: np.ndarray, magnification: float, nanometers: int
+) -> list[tuple[int, int, int, bytes]]:
+    """Append what a page points to, and return its tags."""
+
+    def put(data: bytes) -> bytes:
+        content.extend(bytes(-len(content) % 8))
+        place = struct.pack("<I", len(content))
+        content.extend(data)
+        return place
+
+    rows, cols = pixels.shape[:2]
+    stream = io.BytesIO()
+    # An interval of 8 blocks of 8 x 8 pixels.
+    Image.fromarray(pixels).save(stream, "JPEG", quality=95, subsampling=0, restart_marker_blocks=8)
+    jpeg = stream.getvalue()
+    scan = jpeg.index(b"\xff\xda")
+    starts = [scan + 2 + int.from_bytes(jpeg[scan + 2 : scan + 4], "big")]
+    marks = re.finditer(rb"\xff[\xd0-\xd7]", jpeg[starts[0] :])
+    starts += [starts[0] + mark.end() for mark in marks]
+    strip = put(jpeg)
+    step = round(1e7 / nanometers * abs(magnification) / 40)  # pixels per centimeter
+    bits = put(struct.pack("<3H", 8, 8, 8))
+    resolution = put(struct.pack("<II", step, 1))
+    listed = put(struct.pack(f"<{len(starts)}I", *starts))
+    make = put(b"Hamamatsu\0")
+    entries = [
+        (256, 4, 1, struct.pack("<I", cols)),
+        (257, 4, 1, struct.pack("<I", rows)),
+        (258, 3, 3, bits),
+        (259, 3, 1, struct.pack("<H", 7)),
+        (262, 3, 1, struct.pack("<H", 6)),
+        (271, 2, 10, make),
+        (273, 4, 1, strip),
+        (277, 3, 1, struct.pack("<H", 3)),
+        (278, 4, 1, struct.pack("<I", rows)),
+        (279, 4, 1, struct.pack("<I", len(jpeg))),
+        (282, 5, 1, resolution),
+        (283, 5, 1, resolution),
+        (296, 3, 1, struct.pack("<H", 3)),
+        (65420, 4, 1, struct.pack("<I", 1)),
+        (65421, 11, 1, struct.pack("<f", magnification)),
+    ]
+    return [*entries, (65426, 4, len(starts), listed)] if len(starts) > 1 else entries
+
+
+def write_philips(path: Path, full: np.ndarray, millimeters: tuple[float, float]) -> None:
+    """Write a slide of Philips': levels halved, each told with the distance of its pixels."""
+    rows, cols = millimeters
+    spacings = "".join(
+        '<DataObject ObjectType="PixelDataRepresentation"><Attribute Name="DICOM_PIXEL_SPACING">'
+        f"&quot;{rows * step}&quot; &quot;{cols * step}&quot;</Attribute></DataObject>"
+        for step in (1, 2)
+    )
+    xml = (
+        '<?xml version="1.0" encoding="UTF-8" ?><DataObject ObjectType="DPUfsImport">'
+        f"<Attribute><Array>{spacings}</Array></Attribute></DataObject>"
+    )
+    with tifffile.TiffWriter(path) as writer:
+        for step in (1, 2):
+            writer.write(
+                full[::step, ::step],
+                tile=(128, 128),
+                photometric="rgb",
+                description=xml if step == 1 else None,
+                software="Philips DP v1.0",
+                metadata=None,
+            )
+        writer.write(full[:32, :32], description="Macro", photometric="rgb", metadata=None)

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_slides import tissue, write_scn, write_svs
+from made_slides import tissue, write_ndpi, write_philips, write_scn, write_svs
 
 from napari_sam.errors import InputError
 from napari_sam.scene import PixelSize, open_scene
@@ -68,6 +68,27 @@ def test_scans_of_leica_are_parts(tmp_path: Path) -> None:
         open_scene(path)
     write_scn(path, scans[:1])
     np.testing.assert_array_equal(open_scene(path).read(0, ALL, ALL), scans[0])
+
+
+def test_a_slide_of_hamamatsu(tmp_path: Path) -> None:
+    path = tmp_path / "slide.ndpi"
+    full = tissue(512, 1024)
+    write_ndpi(path, full)
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.pages.first.chunks == (8, 64, 3)  # a strip of all of it, read in parts
+    scene = open_scene(path)
+    assert scene.pixel_size == PixelSize(0.25, 0.25, "micrometer")
+    assert [level.downsample for level in scene.levels if level.stored] == [1, 2]
+    for level, step in ((0, 1), (1, 2)):
+        read = scene.read(level, slice(50, 200), slice(60, 300)).astype(int)
+        assert np.abs(read - full[::step, ::step][50:200, 60:300]).max() <= 5
+
+
+def test_a_slide_of_philips(tmp_path: Path) -> None:
+    write_philips(tmp_path / "slide.tiff", FULL[:1024, :1024], (0.000226, 0.000227))
+    scene = open_scene(tmp_path / "slide.tiff")
+    assert scene.pixel_size == PixelSize(0.226, 0.227, "micrometer")
+    assert [level.downsample for level in scene.levels if level.stored] == [1, 2]
 
 
 @pytest.mark.parametrize(("per_cm", "told"), [(40_000.0, 0.25), (118.0, None)])
