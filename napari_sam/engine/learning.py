@@ -12,7 +12,6 @@ import numpy as np
 from napari_sam.errors import InputError
 from napari_sam.finetune.datasets import from_session
 from napari_sam.live.finished import read_finished
-from napari_sam.tiles.regions import Region
 
 from .importing import SessionOpener, opened_session
 from .kinds import PEOPLE, kinds_of
@@ -106,7 +105,9 @@ def _source(
     finished: dict[Plane, list[np.ndarray]] = {}
     for plane, polygons in read_finished(folder).items():
         finished.setdefault(plane, []).extend(polygons)
-    finished.setdefault(session.plane, []).extend(map(_corners, project.finished(image.key)))
+    finished.setdefault(session.plane, []).extend(
+        np.array(region.border) for region in project.finished(image.key)
+    )
     ids = vouched(session, finished)
     if not ids:
         return None
@@ -127,12 +128,6 @@ def _only(place: Place, ids: set[int], key: str) -> Place:
     )
     # The same wherever the project lies, so that the hold-out is found again.
     return replace(place, name=key, where=key, group=key, outlined=lambda: outlined)
-
-
-def _corners(region: Region) -> np.ndarray:
-    """Return a rectangle of whole pixels as a polygon around their centres."""
-    rows, cols = (region.row0 - 0.5, region.row1 - 0.5), (region.col0 - 0.5, region.col1 - 0.5)
-    return np.array([(rows[i], cols[j]) for i, j in ((0, 0), (0, 1), (1, 1), (1, 0))])
 
 
 def _lies_in(place: tuple[float, float], polygons: Sequence[np.ndarray]) -> bool:

@@ -61,6 +61,20 @@ class Region:
         """Its columns, to index an array with."""
         return slice(self.col0, self.col1)
 
+    @property
+    def border(self) -> tuple[tuple[float, float], ...]:
+        """The four corners (row, col) around its pixels, whose centres lie at integers.
+
+        Examples
+        --------
+        >>> Region(0, 0, 1, 2).border
+        ((-0.5, -0.5), (-0.5, 1.5), (0.5, 1.5), (0.5, -0.5))
+        """
+        row0, col0, row1, col1 = (
+            corner - 0.5 for corner in (self.row0, self.col0, self.row1, self.col1)
+        )
+        return (row0, col0), (row0, col1), (row1, col1), (row1, col0)
+
     def __and__(self, other: Region) -> Region:
         """Return what both share; without pixels if they share none."""
         row0, col0 = max(self.row0, other.row0), max(self.col0, other.col0)

@@ -80,7 +80,7 @@ class EmbedWidget(EmbedControls):
         self._timer.timeout.connect(self.look)
         self._timer.start()
         self.attachment.workplace_changed.connect(self._begin)
-        self.destroyed.connect(self._overlay.hide)
+        self.destroyed.connect(self._overlay.clear)
         self._begin(self.attachment.workplace)
 
     def _connect(self) -> None:
@@ -215,7 +215,7 @@ class EmbedWidget(EmbedControls):
         self._status, self._store, self._looks = None, None, 0
         if workplace is None:
             self.title.setText("Nothing is open: select an image layer.")
-            self._overlay.hide()
+            self._overlay.clear()
             return
         self.title.setText(f"<b>{workplace.picture.name}</b>, model {workplace.model_name}")
         self.notes.setText("\n".join(workplace.notes))
@@ -266,7 +266,7 @@ class EmbedWidget(EmbedControls):
     def _show_tiles(self) -> None:
         embedder, image = self.attachment.embedder, self.attachment.image_layer
         if embedder is None or image is None or not self.shown.isChecked():
-            self._overlay.hide()
+            self._overlay.clear()
             return
         if self._overlay.removed:
             self.shown.setChecked(False)

@@ -14,33 +14,16 @@ from napari_sam.scenes.lazy import Lazy
 from napari_sam.tiles.regions import Region
 
 from .frame import placed_like
-from .highlight import add_quietly, lock
+from .shown_layer import ShownLayer
 
 if TYPE_CHECKING:
-    import napari
     from napari.layers import Image
 
 __all__ = ["FoundLayer"]
 
 
-class FoundLayer:
-    """The layer, made when there is something to show and again if it was removed.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where.
-    """
-
-    def __init__(self, viewer: napari.Viewer) -> None:
-        self._viewer = viewer
-        self._layer: Labels | None = None
-
-    @property
-    def layer(self) -> Labels | None:
-        """The layer, if it is there."""
-        there = self._layer is not None and self._layer in self._viewer.layers
-        return self._layer if there else None
+class FoundLayer(ShownLayer[Labels]):
+    """The layer, made again if it was removed."""
 
     def show(self, image: Image, shown: Partial) -> None:
         """Show these objects in place of those before."""
@@ -49,21 +32,14 @@ class FoundLayer:
         if layer is not None:
             layer.data = levels
             return
-        self._layer = Labels(
+        layer = Labels(
             levels,
             multiscale=True,
             name=f"found in {image.name}",
             opacity=0.5,
             **placed_like(self._viewer, image),
         )
-        lock(self._layer)
-        add_quietly(self._viewer, self._layer, image)
-
-    def clear(self) -> None:
-        """Take the layer away."""
-        layer, self._layer = self.layer, None
-        if layer is not None:
-            self._viewer.layers.remove(layer)
+        self._put(layer, above=image)
 
 
 def _lazy(level: FoundLevel) -> Lazy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari.layers import Shapes
 
@@ -11,75 +11,35 @@ from napari_sam.tiles.regions import Region
 
 from .frame import placed_like
 from .outlines import outline
+from .shown_layer import ShownLayer, line_width
 
 if TYPE_CHECKING:
-    import napari
-    from napari.layers import Image, Layer
+    from napari.layers import Image
 
-__all__ = ["HIGHLIGHT", "Highlight", "add_quietly", "lock", "with_room"]
+__all__ = ["HIGHLIGHT", "Highlight", "with_room"]
 
 HIGHLIGHT = "chosen object"
 """What its layer is called."""
 
-_WIDTH = 2.0
-"""Of the line, in pixels of the screen when it is drawn."""
 
-
-class Highlight:
-    """One outline in a layer of its own, made when it is needed.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where.
-    """
-
-    def __init__(self, viewer: napari.Viewer) -> None:
-        self._viewer = viewer
-        self._layer: Shapes | None = None
+class Highlight(ShownLayer[Shapes]):
+    """One outline."""
 
     def show(self, image: Image, mask: MaskLike) -> None:
         """Draw a line around the largest part of a mask, in place of the one before."""
         self.clear()
         options = placed_like(self._viewer, image)
-        size = abs(float(options["affine"][:2, :2].diagonal().max())) or 1.0
-        self._layer = Shapes(
-            [outline(mask)],
-            shape_type="polygon",
-            name=HIGHLIGHT,
-            face_color="transparent",
-            edge_color="white",
-            edge_width=_WIDTH / (self._viewer.scene.camera.zoom * size),
-            **options,
+        self._put(
+            Shapes(
+                [outline(mask)],
+                shape_type="polygon",
+                name=HIGHLIGHT,
+                face_color="transparent",
+                edge_color="white",
+                edge_width=line_width(self._viewer, options["affine"]),
+                **options,
+            )
         )
-        lock(self._layer)
-        add_quietly(self._viewer, self._layer)
-
-    def clear(self) -> None:
-        """Take the outline away."""
-        layer, self._layer = self._layer, None
-        if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
-
-
-def lock(layer: Layer) -> None:
-    """Keep a layer from being changed by hand, also where napari would allow it again."""
-    layer.editable = False
-    layer.events.editable.connect(_refuse)
-
-
-def _refuse(event: Any) -> None:
-    event.source.editable = False
-
-
-def add_quietly(viewer: napari.Viewer, layer: Layer, above: Layer | None = None) -> None:
-    """Add a layer above another one, or on top; the person's tool and layer stay what they are."""
-    layers = viewer.layers
-    chosen, active = set(layers.selection), layers.selection.active
-    layers.insert(len(layers) if above is None else layers.index(above) + 1, layer)
-    layers.selection.clear()
-    layers.selection.update(chosen)
-    layers.selection.active = active
 
 
 def with_room(region: Region, shape: tuple[int, int]) -> Region:

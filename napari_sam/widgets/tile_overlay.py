@@ -17,7 +17,7 @@ from napari_sam.tiles.roi import tiles_in
 from napari_sam.tiles.store import EmbeddingStore, State
 
 from .frame import placed_like
-from .highlight import add_quietly
+from .shown_layer import ShownLayer, add_quietly
 
 if TYPE_CHECKING:
     import napari
@@ -66,7 +66,7 @@ class _Drawn:
         return changed and time.monotonic() > self.time + rest
 
 
-class TileOverlay:
+class TileOverlay(ShownLayer[Labels]):
     """The layer: made when it is shown, drawn anew when states or the level in view change.
 
     It shows the finest level of which not too many tiles are in view. Its size depends neither on
@@ -79,17 +79,10 @@ class TileOverlay:
     """
 
     def __init__(self, viewer: napari.Viewer) -> None:
-        self._viewer = viewer
-        self._layer: Labels | None = None
+        super().__init__(viewer)
         self._image: Image | None = None
         self._drawn: _Drawn | None = None
         self._rest = _RARELY
-
-    @property
-    def layer(self) -> Labels | None:
-        """The layer, if it is there."""
-        there = self._layer is not None and self._layer in self._viewer.layers
-        return self._layer if there else None
 
     @property
     def removed(self) -> bool:
@@ -111,7 +104,7 @@ class TileOverlay:
         states = embedder.states(level)
         layer = self.layer
         if layer is None or image is not self._image:
-            self.hide()
+            self.clear()
             layer = self._make(image, store.geometry.shape, picture_shape(store.geometry))
         else:
             self._follow(layer, image)
@@ -132,12 +125,10 @@ class TileOverlay:
             took = time.monotonic() - self._drawn.time
             self._rest = min(max(_RARELY, _SHARE * took), _AT_LAST)
 
-    def hide(self) -> None:
+    def clear(self) -> None:
         """Take the layer away."""
-        layer = self.layer
-        self._layer = self._drawn = None
-        if layer is not None:
-            self._viewer.layers.remove(layer)
+        super().clear()
+        self._drawn = None
 
     def _make(self, image: Image, scene: tuple[int, int], shape: tuple[int, int]) -> Labels:
         scale = np.array(scene) / shape
