@@ -96,7 +96,7 @@ def write_ome_labels(
                 levels[0][where] = values
         for finer, coarser in pairwise(levels):
             _halve(finer, coarser)
-        group.attrs.update(
+        group.update_attributes(
             _attributes(path.stem, labelled, len(levels), version, sorted(seen - {0}), image)
         )
     if image is not None:

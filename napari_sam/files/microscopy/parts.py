@@ -41,7 +41,7 @@ def choose_part(part: str | None, parts: Sequence[str], path: Path | str, what: 
     """
     if part is None and len(parts) == 1:
         return parts[0]
-    if part in parts:
+    if part is not None and part in parts:
         return part
     if not parts:
         raise InputError(f"{path} holds no image.")
