@@ -67,6 +67,11 @@ def add_encode(commands: Any) -> None:
         help="two opposite corners, in pixels of level 0: only tiles with a part in it",
     )
     what.add_argument(
+        "--aoi",
+        metavar="FILE",
+        help="polygons in a vector file, in any coordinate system: only tiles with a part in them",
+    )
+    what.add_argument(
         "--retry-failed", action="store_true", help="also try tiles again that failed before"
     )
     how = parser.add_argument_group("how")
@@ -215,6 +220,7 @@ def _run_encode(options: argparse.Namespace) -> None:
         model_name=options.model,
         levels=options.levels,
         roi=options.roi,
+        aoi=options.aoi,
         halo=options.halo,
         dtype=options.dtype,
         dry_run=options.dry_run,

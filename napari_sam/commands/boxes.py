@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from napari_sam.commands.prompted_picture import NOTHING_SEEN, segment_picture
 from napari_sam.commands.running import count, describe, plane_said, progress_bar, stopping
 from napari_sam.commands.segment import is_small, open_image, read_whole
 from napari_sam.commands.segment_scene import STOPPED, Prepared, prepare, stem_of, write_scene
 from napari_sam.errors import InputError
 from napari_sam.files.boxes import DetectedBox, clip_boxes, read_boxes
-from napari_sam.files.outputs import (
-    check_output_folder,
-    output_paths,
-    write_labels,
-    write_png,
-    write_table,
-    written_together,
-)
+from napari_sam.files.outputs import check_output_folder
 from napari_sam.loading import check_model, load
-from napari_sam.overlay import draw_overlay
-from napari_sam.segment.image import segment_prompts
-from napari_sam.segment.objects import SegmentedObject, paint_labels
 from napari_sam.segment.prompts import Box, Prompt
 
 if TYPE_CHECKING:
     from napari_sam.scene import Scene
     from napari_sam.segment.boxes import BoxObjects
-    from src_model import Sam
 
 
 def run(image: str, file: Path, *, where: str | None, model_name: str, folder: Path) -> None:
@@ -72,11 +59,19 @@ def run(image: str, file: Path, *, where: str | None, model_name: str, folder: P
     if is_small(scene) and where is None:
         model = load(model_name)
         pixels = read_whole(image, scene)
-        told, paths, missing = _segment_picture(pixels, model, inside, folder, stem)
+        columns = {
+            "box_id": [box.id for box in inside],
+            "label": [box.label or "" for box in inside],
+            "box_score": ["" if box.score is None else f"{box.score:g}" for box in inside],
+        }
+        prompts = [Prompt((), Box(*box.corners)) for box in inside]
+        objects, hidden, paths = segment_picture(pixels, model, prompts, columns, folder, stem)
+        told = [count(objects), *([describe(objects)] if objects else [])]
+        missing = [f"  box {inside[i].id}: {NOTHING_SEEN}" for i in hidden]
     else:
         prepared = prepare(image, scene, where, model_name, folder)
         scene, plane = prepared.scene, plane_said(prepared.store.scene)
-        found = _segment_scene(prepared, inside)
+        found = segment_in_tiles(prepared, inside)
         told = [_objects(len(found.boxes))]
         paths = _write_scene(prepared, found, folder, stem)
         missing = [f"  box {box.id}: {why}" for box, why in found.without]
@@ -92,50 +87,14 @@ def run(image: str, file: Path, *, where: str | None, model_name: str, folder: P
         print(line)
 
 
-def _segment_picture(
-    pixels: np.ndarray, model: Sam, boxes: Sequence[DetectedBox], folder: Path, stem: str
-) -> tuple[list[str], tuple[Path, ...], list[str]]:
-    """Do what `--box` does; return what to say, the files, and boxes without an object."""
-    prompts = [Prompt((), Box(*box.corners)) for box in boxes]
-    candidates = segment_prompts(model, pixels, prompts)
-    # Objects of which nothing is visible get no number: the kind of prompt carries whose they are.
-    numbered = [replace(found, prompt=str(i)) for i, found in enumerate(candidates)]
-    labels, painted = paint_labels(numbered, pixels.shape[:2])
-    own = [int(found.prompt) for found in painted]
-    objects = [replace(found, prompt="box") for found in painted]
-    overlay = draw_overlay(pixels, labels, prompts)
-    paths = output_paths(folder, stem)
-    _write_picture(paths, labels, objects, [boxes[i] for i in own], overlay)
-    hidden = sorted(set(range(len(boxes))) - set(own))
-    missing = [f"  box {boxes[i].id}: no object, or all of it lies under others" for i in hidden]
-    return [count(objects), *([describe(objects)] if objects else [])], paths, missing
+def segment_in_tiles(prepared: Prepared, boxes: Sequence[DetectedBox]) -> BoxObjects:
+    """Find the object in each box, and show how far it is.
 
-
-def _write_picture(
-    paths: tuple[Path, Path, Path],
-    labels: np.ndarray,
-    objects: Sequence[SegmentedObject],
-    boxes: Sequence[DetectedBox],
-    overlay: np.ndarray,
-) -> None:
-    more = {
-        "box_id": [box.id for box in boxes],
-        "label": [box.label or "" for box in boxes],
-        "box_score": ["" if box.score is None else f"{box.score:g}" for box in boxes],
-    }
-    try:
-        paths[0].parent.mkdir(parents=True, exist_ok=True)
-        with written_together(*paths) as (labels_path, table_path, overlay_path):
-            write_labels(labels_path, labels)
-            write_table(table_path, objects, more)
-            write_png(overlay_path, overlay)
-    except OSError as error:
-        raise InputError(
-            f"The results cannot be written to {paths[0].parent}: {error.strerror or error}."
-        ) from error
-
-
-def _segment_scene(prepared: Prepared, boxes: Sequence[DetectedBox]) -> BoxObjects:
+    Raises
+    ------
+    KeyboardInterrupt
+        With what to do next, if ctrl-C stopped it.
+    """
     from napari_sam.segment.boxes import segment_boxes
 
     with stopping() as should_stop, progress_bar("boxes") as show:

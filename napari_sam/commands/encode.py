@@ -14,6 +14,7 @@ from napari_sam.tiles.geometry import TileGeometry, TileId
 from napari_sam.tiles.regions import Region
 
 if TYPE_CHECKING:
+    import numpy as np
     from distributed import Client
 
     from napari_sam.scene import Scene
@@ -34,6 +35,7 @@ def run(
     model_name: str,
     levels: Sequence[int] | None,
     roi: Region | None,
+    aoi: str | None = None,
     halo: int | None,
     dtype: "HalfType | None",
     dry_run: bool,
@@ -53,6 +55,8 @@ def run(
         As `src_model.load_model` takes them.
     levels, roi
         What to encode; None is all.
+    aoi : str or None
+        A vector file of polygons instead of `roi`.
     halo : int or None
         By default an eighth of a tile, or that of the store.
     dtype : {"float16", "bfloat16"} or None
@@ -77,6 +81,8 @@ def run(
     from napari_sam.tiles.reopening import load_like, open_like
     from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
 
+    if aoi is not None and roi is not None:
+        raise InputError("--aoi and --roi both say where: give one of them.")
     if scheduler is not None:
         with connect(scheduler) as client:  # refused here, before anything is read or written
             if not client.nthreads():
@@ -88,6 +94,7 @@ def run(
         _refuse_existing(where)
     check_model(model_name, device, precision)
     scene = open_like(store, image)
+    region = roi if aoi is None else placed_areas(aoi, scene)
     sam = load_like(store, model_name, device, precision)
     if store is None:
         geometry = _cut(scene, sam.variant.image_size, halo)
@@ -108,7 +115,7 @@ def run(
         target,
         sam if dry_run else None,
         levels=levels,
-        roi=roi,
+        roi=region,
         retry_failed=retry_failed,
         dtype=dtype or "float16",
     )
@@ -119,7 +126,7 @@ def run(
         store = EmbeddingStore.create(
             where, SceneInfo.of(scene), ModelInfo.of(sam), geometry, dtype=dtype or "float16"
         )
-    tiles = tiles_to_do(store, levels, roi, retry_failed)
+    tiles = tiles_to_do(store, levels, region, retry_failed)
     with nullcontext() if scheduler is None else connect(scheduler) as client:
         summary = encode_shown(scene, sam, store, tiles, client)
     failed_before = 0 if retry_failed else sum(level.failed for level in planned.levels)
@@ -128,11 +135,30 @@ def run(
         again = ["napari-sam", "encode", image, "-o", where, "--resume", "--model", model_name]
         again += [] if levels is None else ["--levels", ",".join(map(str, levels))]
         again += [] if roi is None else [f"--roi={roi.row0},{roi.col0},{roi.row1},{roi.col1}"]
+        again += [] if aoi is None else ["--aoi", aoi]
         again += [] if device == "auto" else ["--device", device]
         again += [] if precision == "auto" else ["--precision", precision]
         again += [] if scheduler is None else ["--scheduler", scheduler]
         print(f"stopped, {summary.left} tiles are left; go on with: {shlex.join(again)}")
     refuse_failures(summary, "try again with --resume --retry-failed")
+
+
+def placed_areas(aoi: str, scene: "Scene") -> tuple["np.ndarray", ...]:
+    """Read areas of interest, and say how they were placed.
+
+    Raises
+    ------
+    InputError
+        As `place_areas`.
+    """
+    from napari_sam.files.geo.placing import place_areas
+
+    placed = place_areas(aoi, scene)
+    for note in placed.notes:
+        print(note)
+    if placed.outside:
+        print(f"{placed.outside} of {placed.total} polygons in {aoi} lie outside of the image")
+    return placed.rings
 
 
 def encode_shown(

@@ -123,8 +123,8 @@ def _from_gdal(path: Path, layer: str | None) -> VectorLayer:
     if path.suffix.lower() in (".geojson", ".json") and not _tells_its_crs(path):
         # Of a GeoJSON that says nothing GDAL assumes what the standard asks for. Some have other
         # coordinates all the same, which then cannot be degrees.
-        bounds = shapely.total_bounds(geometries)
-        assumed = bool(np.all(np.abs(bounds) <= (180, 90, 180, 90)))
+        positions = np.abs(shapely.get_coordinates(geometries))
+        assumed = bool(np.all(positions <= (180, 90)))
         crs = crs if assumed else None
     name = str(path) if layer is None else f"{path}:{layer}"
     told = None if not crs else crs_named(crs, name)
