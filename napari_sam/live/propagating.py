@@ -298,7 +298,9 @@ class _Work:
     def _segmenter(self, plane: Plane) -> PlaneSegmenter:
         if plane not in self._known:
             left = None
-            if self._looked:
+            if not self._looked:
+                self._began = time.monotonic()
+            else:
                 each = (time.monotonic() - self._began) / self._looked
                 left = each * (self._total - self._looked)
             self._tell(Progress(plane, self._looked, self._total, left))

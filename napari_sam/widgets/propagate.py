@@ -65,6 +65,7 @@ class PropagateWidget(QWidget):
         self.track: int | None = None
         self._before: int | None = None
         self._lost: dict[tuple[int, int], str] = {}
+        self._ids: set[int] = set()
         self._workplace: Workplace | None = None
         self._job: Job | None = None
         self._make()
@@ -250,6 +251,8 @@ class PropagateWidget(QWidget):
         workplace = self._workplace
         if workplace is None or event.kind == "candidates":
             return
+        if event.kind == "step" and not event.ids & self._ids and event.text not in _MADE:
+            return  # of other objects
         if event.kind in ("undo", "redo"):
             self._lost = {}
         if event.kind == "step" and event.text in _MADE:
@@ -319,6 +322,7 @@ class PropagateWidget(QWidget):
                 slices = workplace.session.track(self.track)
             except InputError:
                 slices = {}  # it was deleted, or taken back
+        self._ids = {*slices.values()}
         self._tell(slices)
         if not busy:
             self._show_strip(bool(slices))
