@@ -17,6 +17,7 @@ from .attached import attach
 from .candidate_buttons import CandidateButtons
 from .channel_choice import ChannelChoice
 from .controls import LayerList, Message, button, combo, in_a_row, labelled, scrolling, separator
+from .export import ExportButton
 from .help import show_help
 from .other_layers import OtherLayers
 
@@ -152,6 +153,7 @@ class SegmentWidget(QWidget):
             lambda: commands.split(attachment),
         )
         self.others = OtherLayers(attachment)
+        self.export = ExportButton(attachment)
         self.help = button("Keys ...", "What keys and mouse do", lambda: show_help(attachment))
         self.message = Message()
         self.prompting = labelled(
@@ -183,7 +185,7 @@ class SegmentWidget(QWidget):
             self.editing,
             separator(),
             self.others,
-            self.help,
+            in_a_row(self.export, self.help),
         )
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
 
