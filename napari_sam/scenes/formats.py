@@ -55,6 +55,16 @@ class Format:
         source: Source = _function(self.opener)(path, part)
         return source
 
+    def list_parts(self, path: Path | str) -> tuple[str, ...]:
+        """Name the images in a file; none for formats whose files hold one.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read, or a library for it is missing.
+        """
+        return tuple(_function(self.parts)(path)) if self.parts is not None else ()
+
     def is_it(self, path: Path) -> bool:
         """Tell from its content whether something is of this kind."""
         return self.recognise is not None and bool(_function(self.recognise)(path))

@@ -9,13 +9,20 @@ import numpy as np
 
 from napari_sam.errors import InputError
 from napari_sam.files.images import damage_told, is_tiff, read_image
-from napari_sam.files.zarr_images import ZarrImage, describe_zarr, is_zarr, open_zarr_image
+from napari_sam.files.zarr_images import (
+    ZarrImage,
+    describe_zarr,
+    is_zarr,
+    open_zarr_image,
+    zarr_parts,
+)
 from napari_sam.scenes.formats import find_format
 from napari_sam.scenes.sources import LazyFile, PixelSize, Source, colour_names
 from napari_sam.scenes.tiff import open_tiff, size_on_the_ground, tiff_georeference
+from napari_sam.scenes.tiff_images import tiff_parts
 from napari_sam.scenes.world_files import read_world_file
 
-__all__ = ["from_zarr", "local_path", "open_source"]
+__all__ = ["from_zarr", "local_path", "open_source", "parts_of"]
 
 _NPY_MAGIC = b"\x93NUMPY"
 
@@ -56,6 +63,35 @@ def open_source(image: Any, part: str | None = None) -> Source:
     raise InputError(
         f"An image is a path or an array (numpy, dask, zarr), not {type(image).__name__}."
     )
+
+
+def parts_of(path: Path | str) -> tuple[str, ...]:
+    """Name the images in a file that holds several, as `open_scene` takes a part.
+
+    Parameters
+    ----------
+    path : Path or str
+        Of a file or a folder, or an address.
+
+    Returns
+    -------
+    tuple of str
+        Empty where there is one image only.
+
+    Raises
+    ------
+    InputError
+        If it is missing or damaged, or a library for it is missing.
+    """
+    text = os.fspath(path)
+    known = find_format(text if _is_address(text) else Path(text))
+    if known is not None:
+        parts = known.list_parts(path)
+    elif _is_address(text) or is_zarr(Path(text)):
+        parts = zarr_parts(text)
+    else:
+        parts = tiff_parts(text) if Path(text).is_file() and is_tiff(Path(text)) else ()
+    return parts if len(parts) > 1 else ()
 
 
 def local_path(image: Any) -> Path | None:

@@ -143,7 +143,14 @@ def _lif_element(name: str, axes: str, pixels: np.ndarray, number: int) -> str:
     )
 
 
-def write_nd2(path: Path, frames: np.ndarray, loops: str, *, positions: Sequence[str] = ()) -> None:
+def write_nd2(
+    path: Path,
+    frames: np.ndarray,
+    loops: str,
+    *,
+    positions: Sequence[str] = (),
+    frames_there: int | None = None,
+) -> None:
     """Write frames (axes of `loops`, row, col, channel) as NIS-Elements 3 did, in XML."""
     rows, cols, channels = frames.shape[-3:]
     attributes = {
@@ -152,7 +159,7 @@ def write_nd2(path: Path, frames: np.ndarray, loops: str, *, positions: Sequence
         "uiComp": channels,
         "uiBpcInMemory": 8 * frames.itemsize,
         "uiBpcSignificant": 8 * frames.itemsize,
-        "uiSequenceCount": int(np.prod(frames.shape[:-3])),
+        "uiSequenceCount": frames_there or int(np.prod(frames.shape[:-3])),
         "uiWidthBytes": cols * channels * frames.itemsize,
         "uiVirtualComponents": channels,
         "eCompression": 2,
@@ -182,7 +189,7 @@ def write_nd2(path: Path, frames: np.ndarray, loops: str, *, positions: Sequence
     if loops:
         experiment = _nd2_loops(loops, frames.shape[: len(loops)], positions)
         written.append((b"ImageMetadata!", _nd2_xml(experiment)))
-    for number, frame in enumerate(frames.reshape(-1, rows, cols, channels)):
+    for number, frame in enumerate(frames.reshape(-1, rows, cols, channels)[:frames_there]):
         raw = bytes(8) + np.ascontiguousarray(frame).tobytes()
         written.append((f"ImageDataSeq|{number}!".encode(), raw))
     for name, data in written:

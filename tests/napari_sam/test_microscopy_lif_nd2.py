@@ -17,6 +17,7 @@ from napari_sam.errors import InputError
 from napari_sam.files.microscopy.lif import lif_parts, open_lif
 from napari_sam.files.microscopy.nd2_files import nd2_parts, open_nd2
 from napari_sam.scene import PixelSize, open_scene
+from napari_sam.scenes.opening import parts_of
 from napari_sam.scenes.sources import Source
 
 RNG = np.random.default_rng(7)
@@ -59,7 +60,8 @@ def test_a_stack_of_lif(lif: Path) -> None:
 
 
 def test_images_and_tiles_of_lif_are_parts(lif: Path) -> None:
-    assert lif_parts(lif) == ("stack", "tiles tile 0", "tiles tile 1", "tiles tile 2", "flat")
+    parts = ("stack", "tiles tile 0", "tiles tile 1", "tiles tile 2", "flat")
+    assert lif_parts(lif) == parts_of(lif) == parts
     assert whole(open_lif(lif, "tiles tile 2")).shape == (9, 8)
     with pytest.raises(InputError, match="holds 5 images: choose one with part='stack', part="):
         open_lif(lif, None)
@@ -81,6 +83,16 @@ def test_positions_of_nd2_are_parts(tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole(open_nd2(path, "right (2)")), STACK[:, 2])
     with pytest.raises(InputError, match="holds 3 positions"):
         open_nd2(path, None)
+
+
+def test_a_recording_that_ended_early_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("nd2")
+    path = tmp_path / "early.nd2"
+    write_nd2(path, FRAMES, "TZ", frames_there=4)
+    source = open_nd2(path, None)
+    assert source.notes == ("The recording ended early: 4 of 6 frames are there.",)
+    assert whole(source)[0].any()
+    assert not whole(source)[1, :, 1:].any()
 
 
 def test_a_single_frame_of_nd2(tmp_path: Path) -> None:

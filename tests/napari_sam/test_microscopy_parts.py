@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from napari_sam.errors import InputError
 from napari_sam.files.zarr_images import zarr_parts
 from napari_sam.scene import PixelSize, open_scene
+from napari_sam.scenes.opening import parts_of
 from napari_sam.scenes.tiff_images import tiff_parts
 
 ALL = slice(None)
@@ -58,7 +59,7 @@ def test_images_of_an_ome_tiff(tmp_path: Path) -> None:
                     "PhysicalSizeZ": 2.0,
                 },
             )
-    assert tiff_parts(path) == ("left", "right")
+    assert tiff_parts(path) == parts_of(path) == ("left", "right")
     scene = open_scene(path, part="right", channels=0)
     assert scene.channel_names == ("right a", "right b")
     assert scene.pixel_size == PixelSize(1.5, 0.25, "µm")
@@ -73,6 +74,7 @@ def test_one_image_needs_no_part(tmp_path: Path) -> None:
     path = tmp_path / "one.tif"
     tifffile.imwrite(path, np.zeros((20, 30), np.uint8))
     assert open_scene(path).part is None
+    assert parts_of(path) == ()
     with pytest.raises(InputError, match="has no part 'B'"):
         open_scene(path, part="B")
     np.save(tmp_path / "one.npy", np.zeros((20, 30), np.uint8))
@@ -105,7 +107,7 @@ def test_a_series_of_bioformats2raw(tmp_path: Path, version: str, listed: bool) 
         series: dict[str, Any] = {"series": names}
         told.attrs.update(series if version == "0.4" else {"ome": {"version": "0.5", **series}})
     root.attrs.update({"bioformats2raw.layout": 3})
-    assert zarr_parts(path) == tuple(names)
+    assert zarr_parts(path) == parts_of(str(path)) == tuple(names)
     assert value_of(path, names[1]) == 2
     scene = open_scene(path, part=names[0])
     assert (scene.pixel_size, scene.depth) == (PixelSize(0.5, 0.25, "micrometer"), 2.0)
@@ -148,6 +150,7 @@ def test_a_zipped_image(tmp_path: Path, inside: str, ending: Literal[".zarr.zip"
     write_image(zarr.create_group(tmp_path / "a.zarr"), 7)
     path = zipped(tmp_path / "a.zarr", tmp_path / f"a{ending}", inside)
     assert value_of(path) == 7
+    assert parts_of(path) == ()
     assert open_scene(path).depth == 2.0
 
 

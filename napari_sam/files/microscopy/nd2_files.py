@@ -63,6 +63,10 @@ def open_nd2(path: Path | str, part: str | None) -> Source:
             for letter in file.sizes
             if letter not in "TPZCYXS"
         )
+        planned = int(np.prod([side for axis, side in file.sizes.items() if axis not in _FRAME]))
+        there = file.attributes.sequenceCount
+        if there is not None and there < planned:
+            notes += (f"The recording ended early: {there} of {planned} frames are there.",)
         lazy = LazyFile(_open_array, path, number, shape=array.shape, dtype=array.dtype)
         return Source(str(path), (lazy,), array.axes, names, size, depth=depth, notes=notes)
 
