@@ -23,6 +23,7 @@ from napari_sam.cli_models import add_models
 from napari_sam.cli_options import add_model
 from napari_sam.cli_segmenting import (
     add_edges,
+    add_places,
     add_proposals,
     add_scheduler,
     add_sizes,
@@ -31,6 +32,7 @@ from napari_sam.cli_segmenting import (
 from napari_sam.cli_tiles import add_encode, add_info, add_verify
 from napari_sam.cli_training import add_train
 from napari_sam.cli_viewer import add_demo, add_open
+from napari_sam.cli_volumes import add_propagate
 from napari_sam.errors import InputError
 from napari_sam.segment.prompts import Box, Point
 
@@ -41,6 +43,7 @@ or let it find everything.
 commands:
   open      open an image in napari, ready to click
   segment   outline objects in an image
+  propagate follow an object through the planes of a stack, or the frames of a film
   convert   write objects as your GIS, PACS or lab takes them
   edges     find edges in an image of any size
   proposals propose objects, the surest first
@@ -92,6 +95,7 @@ examples:
   two objects, a box around each:   napari-sam segment cells.png --box 10,20,60,80 \\
                                         --box 90,15,130,70 -o out
   a detector's boxes:               napari-sam segment map.tif --boxes trees.csv -o out
+  places on a map:                  napari-sam segment map.tif --prompts trees.gpkg -o out
   everything:                       napari-sam segment cells.png --everything -o out
   ... in a large image, 8 to 60 µm: napari-sam segment slide.ome.tif --everything \\
                                         --sizes 8um,60um -o out
@@ -139,6 +143,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="show the version",
     )
     _add_segment(commands)
+    add_propagate(commands)
     add_convert(commands)
     add_edges(commands)
     add_proposals(commands)
@@ -158,7 +163,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_segment(commands: "argparse._SubParsersAction[_Parser]") -> None:
     parser = commands.add_parser(
         "segment",
-        usage="napari-sam segment IMAGE (--point|--box|--boxes|--everything) -o FOLDER",
+        usage="napari-sam segment IMAGE (--point|--box|--boxes|--prompts|--everything) -o FOLDER",
         description=_SEGMENT,
         epilog=_SEGMENT_EXAMPLES,
     )
@@ -192,6 +197,7 @@ def _add_segment(commands: "argparse._SubParsersAction[_Parser]") -> None:
         "image may have any size",
     )
     what.add_argument("--everything", action="store_true", help="find all objects")
+    add_places(what)
     add_sizes(what)
     which = parser.add_argument_group("which plane of which image")
     add_view(which)
@@ -345,11 +351,15 @@ def _run_segment(options: argparse.Namespace) -> None:
     from napari_sam.commands import boxes, segment
     from napari_sam.commands.views import View
 
+    if options.prompts is not None:
+        _run_prompts(options)
+        return
+    if options.prompts_crs is not None:
+        raise InputError("--prompts-crs is about --prompts: give both, or neither.")
     if options.boxes is not None:
         if options.point or options.box or options.everything:
             raise InputError("--boxes says what to segment: leave out the other prompts.")
-        if options.sizes is not None or options.scheduler is not None:
-            raise InputError("--sizes and --scheduler are for --everything: leave them out.")
+        _refuse_for_everything(options)
         boxes.run(
             options.image,
             options.boxes,
@@ -364,6 +374,7 @@ def _run_segment(options: argparse.Namespace) -> None:
         boxes=options.box,
         everything=options.everything,
         sizes=options.sizes,
+        aoi=options.aoi,
         where=options.store,
         scheduler=options.scheduler,
         model_name=options.model,
@@ -371,6 +382,30 @@ def _run_segment(options: argparse.Namespace) -> None:
         view=View(options.part, options.along, options.t, options.z),
         exports=options.export,
     )
+
+
+def _run_prompts(options: argparse.Namespace) -> None:
+    from napari_sam.commands import places
+    from napari_sam.commands.views import View
+
+    if options.point or options.box or options.boxes or options.everything:
+        raise InputError("--prompts says what to segment: leave out the other prompts.")
+    _refuse_for_everything(options)
+    places.run(
+        options.image,
+        options.prompts,
+        crs=options.prompts_crs,
+        where=options.store,
+        model_name=options.model,
+        folder=options.output,
+        view=View(options.part, options.along, options.t, options.z),
+        exports=options.export,
+    )
+
+
+def _refuse_for_everything(options: argparse.Namespace) -> None:
+    if options.sizes is not None or options.scheduler is not None or options.aoi is not None:
+        raise InputError("--sizes, --aoi and --scheduler are for --everything: leave them out.")
 
 
 def run() -> NoReturn:

@@ -33,8 +33,8 @@ def verdict(evidence: Evidence, area_before: int, steps: int, settings: Settings
     >>> verdict(Evidence(0.1, 0.6, 1.0), 5000, 1, Settings())
     'the model is sure of it by only 10 % of what it is where the object is known'
     """
-    room = _room(area_before, settings.change * steps)
-    most = settings.most_growth**steps / room
+    room = _room(area_before, settings.change * math.sqrt(steps))
+    most = settings.most_growth / room
     if evidence.area_ratio > most:
         return (
             f"what is found there is {evidence.area_ratio:.1f} times as large as the object before"
