@@ -26,6 +26,7 @@ from .intent import Intent
 from .jobs import Job, run_job
 from .offers import Offers
 from .opened import Opened
+from .orientation import show_orientation
 from .pictures import image_meant, picture_of, plane_of
 from .pointer import scene_position
 from .window import main_window, unwrapped
@@ -436,5 +437,6 @@ def attach(viewer: napari.Viewer) -> Attachment:
         sam.accept(class_name="nucleus")
     """
     viewer = unwrapped(viewer)
+    show_orientation(viewer)
     found = main_window(viewer).findChild(Attachment, _NAME)
     return Attachment(viewer) if found is None else found

@@ -12,7 +12,7 @@ from napari_sam.errors import InputError
 from napari_sam.live.preload import preload
 
 from .attached import attach
-from .opening import image_layers
+from .opening import image_layers, tell_notes
 from .readers import get_reader, holds_session
 
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ def wait() -> None:
 def _layers(path: str) -> list[LayerData]:
     read = get_reader(path)
     if read is None:
-        return image_layers(path)
+        layers = image_layers(path)
+        tell_notes(layers)
+        return layers
     layers = read(path)
     # Of a session the image suffices: with it the plugin opens its objects, to be worked on.
     return [layer for layer in layers if layer[2] == "image"] if holds_session(path) else layers

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pint
+from napari.utils.notifications import show_info
 
 from napari_sam.scene import PixelSize, Scene, open_scene
 from napari_sam.scenes.axes import LazyArray, find_axes
@@ -20,7 +21,7 @@ from napari_sam.scenes.sources import Source
 if TYPE_CHECKING:
     from napari.types import LayerData
 
-__all__ = ["image_layers"]
+__all__ = ["image_layers", "tell_notes"]
 
 _LARGE, _SMALL = 4096, 1024
 """Rows or columns from which an image without levels is shown with computed ones, down to which."""
@@ -41,10 +42,11 @@ def image_layers(path: str | Path) -> list[LayerData]:
     list of LayerData
         An image layer for a grey or a colour image; of others one for each channel. They have the
         levels of the file, or computed ones where it is large and has none. What a colour image has
-        besides, such as infrared, comes hidden. Their scale is the size of a pixel, where the file
-        tells one in a unit of length. Their metadata say what they show of which image
-        (``image_path``, ``image_axes``, ``image_channels``), as long as their data is what it was
-        (``image_data``).
+        besides, such as infrared, comes hidden. Their scale is the size of a pixel and the distance
+        of planes, where the file tells them in a unit of length. Their metadata say what they show
+        of which image (``image_path``, ``image_axes``, ``image_channels``), as long as their data
+        is what it was (``image_data``); where it lies in a patient (``image_grid``), and what is to
+        be known of the file (``image_notes``).
 
     Raises
     ------
@@ -64,6 +66,9 @@ def image_layers(path: str | Path) -> list[LayerData]:
         # What is a colour is no choice.
         "image_channel_count": 1 if in_colour and count <= 4 else count,
         "image_pixel_size": _length_of_a_pixel(source.pixel_size),
+        "image_depth": source.depth,
+        "image_grid": source.grid,
+        "image_notes": source.notes,
     }
     if in_colour:
         scene = open_scene(path, z=sizes.get("Z", 1) // 2)
@@ -86,6 +91,14 @@ def image_layers(path: str | Path) -> list[LayerData]:
     return layers
 
 
+def tell_notes(layers: Iterable[LayerData]) -> None:
+    """Say what is to be known of files that were opened: once, however many layers they have."""
+    metadata = [options.get("metadata", {}) for _, options, _ in layers]
+    for image, notes in {m.get("image_path"): m.get("image_notes", ()) for m in metadata}.items():
+        if notes:
+            show_info(f"{_name(image)}: {' '.join(notes)}")
+
+
 def _layer(
     name: str,
     image: dict[str, Any],
@@ -96,9 +109,13 @@ def _layer(
     data = levels if len(levels) > 1 else levels[0]
     letters = _order(image["image_axes"]).removesuffix("S").lower()
     if (size := image["image_pixel_size"]) is not None:
-        front = len(letters) - 2
-        options["scale"] = (*(1.0,) * front, size.rows, size.cols)
-        options["units"] = (*("pixel",) * front, size.unit, size.unit)
+        depth = image["image_depth"]
+        sides = {"y": (size.rows, size.unit), "x": (size.cols, size.unit)}
+        if depth is not None:
+            sides["z"] = (depth, size.unit)
+        shown = [sides.get(letter, (1.0, "pixel")) for letter in letters]
+        options["scale"] = tuple(side for side, _ in shown)
+        options["units"] = tuple(unit for _, unit in shown)
     return (
         data,
         {

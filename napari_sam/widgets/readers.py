@@ -1,4 +1,4 @@
-"""What napari opens and saves itself: sessions, and stores of embeddings."""
+"""What napari opens and saves itself: sessions, stores of embeddings, images of special formats."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import napari
 import numpy as np
 
 from napari_sam.errors import InputError
 from napari_sam.scene import Scene, open_scene
+from napari_sam.scenes.formats import find_format
 from napari_sam.scenes.lazy import Lazy
 from napari_sam.session import Session
 from napari_sam.sessions.folder import read_head
@@ -20,7 +22,8 @@ from napari_sam.tiles.regions import Region
 from napari_sam.tiles.reopening import choices
 from napari_sam.tiles.store import EmbeddingStore, SceneInfo
 
-from .opening import image_layers
+from .opening import image_layers, tell_notes
+from .orientation import show_orientation
 
 if TYPE_CHECKING:
     from napari.types import LayerData
@@ -40,14 +43,15 @@ _COLOURS = {0: "transparent", 1: "#2ca02c60", 2: "#7f7f7f60", 3: "#d62728a0", No
 
 
 def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None:
-    """Return what reads a session or a store of embeddings; None for anything else.
+    """Return what reads a session, a store, or an image of a format in the table; else None.
 
     Parameters
     ----------
     path : str
         A session's folder, the ``session.json`` in it, or the folder ``IMAGE.napari-sam`` that the
         session lies in: image and objects are read. Or the folder of a store: the image, and
-        a map of the tiles at each level.
+        a map of the tiles at each level. Or what `napari_sam.scenes.formats` has a reader for:
+        the image.
 
     Returns
     -------
@@ -58,7 +62,9 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None
         return None
     if holds_session(path):
         return _read_sessions
-    return _read_store if _is_store(Path(path)) else None
+    if _is_store(Path(path)):
+        return _read_store
+    return _read_image if find_format(Path(path)) is not None else None
 
 
 def holds_session(path: str) -> bool:
@@ -104,6 +110,15 @@ def _is_store(path: Path) -> bool:
     except InputError:
         return False  # any other Zarr
     return True
+
+
+def _read_image(path: str) -> list[LayerData]:
+    layers = image_layers(path)
+    tell_notes(layers)
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        show_orientation(viewer)
+    return layers
 
 
 def _read_sessions(path: str) -> list[LayerData]:

@@ -161,8 +161,10 @@ def _check(path: Path, header: Header) -> None:
         text = file.read(_HEADER)
     for found in _ELSEWHERE.findall(text.partition(b"\n\n")[0]):
         name = found.decode(errors="replace")
-        if name.split()[0].lower() in _INSIDE:
+        if name.lower().startswith(_INSIDE):
             continue
+        if not name.isprintable():
+            raise InputError(f"{path} is damaged: it names no file that its pixels are in.")
         pixels = (path.parent / name).resolve()
         if path.parent.resolve() not in pixels.parents:
             raise InputError(f"{path} says its pixels are in {name}, outside of its folder.")
