@@ -108,6 +108,27 @@ def add_proposals(commands: Any) -> None:
     add_scheduler(parser)
 
 
+def add_places(group: Any) -> None:
+    """Let places on a map be given."""
+    group.add_argument(
+        "--prompts",
+        metavar="FILE",
+        help="points, boxes and polygons on a map, one object each: GeoPackage, GeoJSON, "
+        "shapefile, FlatGeobuf, GeoParquet, or CSV with x,y; in any coordinate system "
+        "(FILE:LAYER for one of several layers)",
+    )
+    group.add_argument(
+        "--prompts-crs",
+        metavar="CRS",
+        help="the coordinate system of --prompts, such as EPSG:4326, whatever the file says",
+    )
+    group.add_argument(
+        "--aoi",
+        metavar="FILE",
+        help="polygons in such a file: of everything, only objects whose centre lies in them",
+    )
+
+
 def add_sizes(group: Any) -> None:
     """Let it be said how large the objects are."""
     group.add_argument(

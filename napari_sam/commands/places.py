@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from napari_sam.commands.boxes import segment_in_tiles
+from napari_sam.commands.convert import check_export, write_exports
 from napari_sam.commands.prompted_picture import NOTHING_SEEN, segment_picture
 from napari_sam.commands.running import plane_said, progress_bar, stopping
 from napari_sam.commands.segment import is_small, open_image, read_whole
 from napari_sam.commands.segment_scene import STOPPED, Prepared, prepare, stem_of, write_scene
+from napari_sam.commands.views import View
 from napari_sam.files.boxes import DetectedBox
 from napari_sam.files.geo.prompts import PlacedPrompt, place_prompts
 from napari_sam.files.outputs import check_output_folder
@@ -20,8 +22,9 @@ from napari_sam.segment.prompted import as_found, prompt_scene
 from napari_sam.segment.segmenter import Segmenter
 
 if TYPE_CHECKING:
-    from napari_sam.scene import Scene
     from napari_sam.segment.everything import FoundObjects
+
+_FIRST = View()
 
 _SHOWN = 10
 """Prompts without an object that are listed."""
@@ -35,7 +38,8 @@ def run(
     where: str | None,
     model_name: str,
     folder: Path,
-    export: Callable[[Scene, Path, Path], None] | None = None,
+    view: View = _FIRST,
+    exports: Sequence[Path] = (),
 ) -> None:
     """Find the object of each prompt in a vector file.
 
@@ -56,19 +60,23 @@ def run(
         Name of a known checkpoint, or path of a file of weights.
     folder : Path
         For the results.
-    export : callable, optional
-        Called with the scene, and the paths of labels and table, when these are written.
+    view : View
+        Which plane of which image.
+    exports : sequence of Path
+        Files to write the objects to besides, in the formats that their endings tell.
 
     Raises
     ------
     InputError
         For an image, prompts, a model or a folder that cannot be used.
     """
-    scene = open_image(image)
+    for path in exports:
+        check_export(path)
+    scene = open_image(image, view)
     placed = place_prompts(file, scene, crs)
     asked = placed.prompts
     check_output_folder(folder)
-    stem = stem_of(image)
+    stem = stem_of(image) + view.mark
     check_model(model_name, "auto", "auto")
     start = time.perf_counter()
     plane = ""
@@ -86,11 +94,11 @@ def run(
         number = len(objects)
         missing = [f"{asked[i].id}: {NOTHING_SEEN}" for i in hidden]
     else:
-        prepared = prepare(image, scene, where, model_name, folder)
+        prepared = prepare(image, scene, where, model_name, folder, None, stem)
         scene, plane = prepared.scene, plane_said(prepared.store.scene)
         found, own, missing = _in_tiles(prepared, asked)
         number = len(found)
-        paths = _write(prepared, found, own, folder, stem)
+        paths = _write(prepared, found, own, folder, stem, model_name)
     rows, cols = scene.shape
     seconds = time.perf_counter() - start
     print(
@@ -107,8 +115,7 @@ def run(
         )
     for line in (*(f"  prompt {text}" for text in missing[:_SHOWN]), *map(str, paths)):
         print(line)
-    if export is not None:
-        export(scene, paths[0], paths[1])
+    write_exports(exports, scene, paths[0], paths[1], model_name)
 
 
 def _in_tiles(
@@ -142,6 +149,7 @@ def _write(
     own: Sequence[PlacedPrompt],
     folder: Path,
     stem: str,
+    model_name: str,
 ) -> tuple[Path, Path, Path]:
     import pyarrow as pa
 
@@ -151,4 +159,7 @@ def _write(
             "prompt_id": pa.array([one.id for one in own], pa.string()),
         }
     )
-    return write_scene(folder, stem, prepared.scene, found, prepared.store.geometry, more=more)
+    geometry = prepared.store.geometry
+    return write_scene(
+        folder, stem, prepared.scene, found, geometry, more=more, model_name=model_name
+    )

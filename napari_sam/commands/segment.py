@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam.commands.convert import check_export, write_exports
+from napari_sam.commands.encode import placed_areas
 from napari_sam.commands.running import count, describe, progress_bar
 from napari_sam.commands.views import View
 from napari_sam.errors import InputError
@@ -38,6 +39,7 @@ def run(
     boxes: Sequence[Box],
     everything: bool,
     sizes: "Sizes | None",
+    aoi: str | None = None,
     where: str | None,
     scheduler: str | None,
     model_name: str,
@@ -60,6 +62,8 @@ def run(
         Find all objects instead.
     sizes : Sizes or None
         Of the objects, for everything; by default all.
+    aoi : str or None
+        A vector file of polygons, for everything: only objects whose centre lies in them.
     where : str or None
         Of the store of embeddings of a large image; by default beside the results.
     scheduler : str or None
@@ -84,6 +88,8 @@ def run(
     prompts = gather_prompts(points, boxes, everything)
     if sizes is not None and not everything:
         raise InputError("--sizes says what --everything looks for: give both, or neither.")
+    if aoi is not None and not everything:
+        raise InputError("--aoi says where --everything looks: give both, or neither.")
     if scheduler is not None and not everything:
         raise InputError("--scheduler is for --everything: give both, or neither.")
     scene = open_image(image, view)
@@ -92,7 +98,7 @@ def run(
     for path in exports:
         check_export(path)
     stem = segment_scene.stem_of(image) + view.mark
-    if is_small(scene) and where is sizes is scheduler is None:
+    if is_small(scene) and where is sizes is scheduler is aoi is None:
         paths = _segment_whole(read_whole(image, scene), prompts, image, stem, model_name, folder)
         write_exports(exports, scene, paths[0], paths[1], model_name)
         return
@@ -101,6 +107,7 @@ def run(
         scene,
         prompts,
         sizes=segment_scene.Sizes() if sizes is None else sizes,
+        roi=None if aoi is None else placed_areas(aoi, scene),
         where=where,
         scheduler=scheduler,
         model_name=model_name,
@@ -211,7 +218,8 @@ def gather_prompts(points: Sequence[Point], boxes: Sequence[Box], everything: bo
         return []
     if not points and not boxes:
         raise InputError(
-            "Say what to segment: --point ROW,COL, --box R0,C0,R1,C1, --boxes FILE or --everything."
+            "Say what to segment: --point ROW,COL, --box R0,C0,R1,C1, --boxes FILE, "
+            "--prompts FILE or --everything."
         )
     if not boxes:
         return [Prompt(tuple(points))]

@@ -25,6 +25,7 @@ from napari_sam.commands.running import (
 from napari_sam.errors import InputError
 from napari_sam.files.outputs import check_output_folder
 from napari_sam.files.zarr_images import is_zarr
+from napari_sam.live.search import within
 from napari_sam.loading import check_model
 from napari_sam.provenance import provenance
 from napari_sam.scene import open_scene
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
     from napari_sam.scene import Scene
     from napari_sam.segment.everything import EverythingResult, FoundObjects
+    from napari_sam.tiles.roi import Roi
     from src_model import Sam
 
 STOPPED = "stopped; what was encoded is kept: the same command begins again with it."
@@ -73,6 +75,7 @@ def run(
     prompts: Sequence[Prompt],
     *,
     sizes: Sizes,
+    roi: Roi | None = None,
     where: str | None,
     scheduler: str | None,
     model_name: str,
@@ -92,6 +95,8 @@ def run(
         One for each object; none for everything.
     sizes : Sizes
         Of the objects, for everything.
+    roi : Roi or None
+        Likewise: only objects whose centre lies in it.
     where : str or None
         Of the store of embeddings; by default beside the results.
     scheduler : str or None
@@ -123,8 +128,8 @@ def run(
     if prompts:
         objects, kinds = _prompted(scene, store, sam, prompts)
     else:
-        result = find_everything(prepared, sizes, scheduler)
-        objects, failed = result.objects, result.failed
+        result = find_everything(prepared, sizes, scheduler, roi)
+        objects, failed = within(result.objects, roi), result.failed
     seconds = time.perf_counter() - start
     rows, cols = scene.shape
     listed = _rows(objects, kinds)
@@ -328,8 +333,10 @@ def _prompted(
     return as_found(found, scene.shape), [one.prompt for one in found if one.mask.any()]
 
 
-def find_everything(prepared: Prepared, sizes: Sizes, scheduler: str | None) -> EverythingResult:
-    """Find all objects, and show how far it is.
+def find_everything(
+    prepared: Prepared, sizes: Sizes, scheduler: str | None, roi: Roi | None = None
+) -> EverythingResult:
+    """Find all objects, or those of all tiles of a region, and show how far it is.
 
     Raises
     ------
@@ -347,6 +354,7 @@ def find_everything(prepared: Prepared, sizes: Sizes, scheduler: str | None) -> 
             prepared.sam,
             sizes=(sizes.smallest, sizes.largest),
             unit=sizes.unit,
+            roi=roi,
             retry_failed=True,
             on_progress=lambda progress: show(progress.settled, progress.total),
             should_stop=should_stop,

@@ -302,3 +302,82 @@ def test_australias_tree(shared: Path) -> None:
     row0, col0 = window.row_off - 0.5, window.col_off - 0.5
     near(tree.prompt, Prompt((), Box(row0, col0, row0 + window.height, col0 + window.width)))
     assert isinstance(placed, PlacedPrompts)
+
+
+def test_segment_from_places(
+    tmp_path: Path,
+    image: Path,
+    scene: Scene,
+    tiny_weights: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import pyarrow.parquet as pq
+
+    command = ["segment", str(image), "--model", str(tiny_weights), "-o", str(tmp_path / "out")]
+    shapes = [
+        shapely.box(30, 20, 90, 60),
+        shapely.box(100, 200, 160, 250),
+        shapely.box(-9, -9, -5, -5),
+    ]
+    columns = {"id": [7, 8, 9], "class": ["tree", "roof", "tree"]}
+    on_the_map(scene, shapes, "EPSG:3857", **columns).to_file(tmp_path / "boxes.gpkg")
+    assert main([*command, "--prompts", str(tmp_path / "boxes.gpkg")]) == 0
+    out = capsys.readouterr().out
+    assert "for 2 prompts" in out
+    assert "1 of 3 points and boxes lie outside" in out
+    table = (tmp_path / "out" / "scene_objects.csv").read_text().splitlines()
+    assert table[0].endswith("prompt_id,class")
+    assert {line.rpartition(",")[2] for line in table[1:]} <= {"tree", "roof"}
+
+    assert (
+        main([*command, "--prompts", str(tmp_path / "boxes.gpkg"), "--store", f"{tmp_path}/s"]) == 0
+    )
+    boxes = pq.read_table(tmp_path / "out" / "scene_objects.parquet").to_pydict()
+    assert set(boxes["prompt_id"]) <= {"7", "8"}
+    points = on_the_map(scene, [shapely.Point(30, 20)], "EPSG:4326", id=["here"])
+    points.to_file(tmp_path / "points.geojson")
+    capsys.readouterr()
+    assert (
+        main([*command, "--prompts", str(tmp_path / "points.geojson"), "--store", f"{tmp_path}/s"])
+        == 0
+    )
+    assert "for 1 prompt in" in capsys.readouterr().out
+    assert set(
+        pq.read_table(tmp_path / "out" / "scene_objects.parquet")["prompt_id"].to_pylist()
+    ) <= {"here"}
+    for wrong in (
+        ["--prompts", "a.csv", "--everything"],
+        ["--prompts", "a.csv", "--sizes", "3,9"],
+        ["--everything", "--prompts-crs", "EPSG:4326"],
+        ["--point", "3,4", "--aoi", "a.gpkg"],
+        ["--prompts", str(tmp_path / "boxes.gpkg"), "--prompts-crs", "nonsense"],
+    ):
+        assert main([*command, *wrong]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_everything_in_areas(
+    tmp_path: Path,
+    image: Path,
+    scene: Scene,
+    sees: Any,
+    tiny_weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import pyarrow.parquet as pq
+    from everything_scenes import THRESHOLDS
+
+    from napari_sam.segment.everything import everything
+
+    monkeypatch.setattr(everything, "default_thresholds", lambda model, sizes: THRESHOLDS)
+    labels = np.zeros((300, 400), np.uint32)
+    for number, (row, col) in enumerate([(20, 20), (100, 300), (250, 60), (260, 350)], 1):
+        labels[row : row + 20, col : col + 20] = number
+    sees(labels)
+    areas = [shapely.box(0, 0, 100, 100), shapely.box(300, 200, 399, 299)]
+    on_the_map(scene, areas, "EPSG:4326").to_file(tmp_path / "areas.fgb")
+    command = ["segment", str(image), "--model", str(tiny_weights), "-o", str(tmp_path / "out")]
+    assert main([*command, "--everything", "--aoi", str(tmp_path / "areas.fgb")]) == 0
+    found = pq.read_table(tmp_path / "out" / "scene_objects.parquet").to_pydict()
+    centres = sorted(zip(found["centroid_row"], found["centroid_col"], strict=True))
+    assert centres == [(29.5, 29.5), (269.5, 359.5)]
