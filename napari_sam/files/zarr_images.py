@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_sam.errors import InputError
+from napari_sam.files.chunks import check_chunk
 from napari_sam.files.zarr_parts import image_in, images_in, ome_attributes
 
 if TYPE_CHECKING:
@@ -104,6 +107,7 @@ def describe_zarr(node: "zarr.Array[Any] | zarr.Group", path: Path | str) -> Zar
     if isinstance(node, zarr.Array):
         names = getattr(node.metadata, "dimension_names", None)
         axes = tuple(map(str, names)) if names and all(names) else None
+        check_chunk(node.chunks, np.dtype(node.dtype), str(path))
         return ZarrImage(path, node, axes)
     ome = ome_attributes(node)
     try:
@@ -124,6 +128,7 @@ def describe_zarr(node: "zarr.Array[Any] | zarr.Group", path: Path | str) -> Zar
             raise InputError(f"{path}/{level} is missing, damaged, or not Zarr.") from error
         if not isinstance(array, zarr.Array) or array.ndim != len(axes):
             raise InputError(f"{path}/{level} is not an array with the axes {', '.join(axes)}.")
+        check_chunk(array.chunks, np.dtype(array.dtype), f"{path}/{level}")
         arrays.append(array)
     units = [axis.get("unit") if isinstance(axis, dict) else None for axis in described["axes"]]
     return ZarrImage(

@@ -10,6 +10,7 @@ import numpy as np
 import tifffile
 
 from napari_sam.errors import InputError
+from napari_sam.files.chunks import check_chunk
 from napari_sam.files.images import damage_told
 from napari_sam.files.microscopy.parts import choose_part
 from napari_sam.scenes.georeference import Georeference, crs_text, from_geotiff
@@ -52,6 +53,9 @@ def open_tiff(path: Path, part: str | None = None) -> Source | None:
         page = series.keyframe if chosen else tiff.pages.first
         if _needs_conversion(page):
             return None
+        for level in series.levels:
+            if level.dataoffset is None:
+                check_chunk(level.keyframe.chunks, np.dtype(level.dtype), str(path))
         levels = [
             _lazy(path, chosen, number, level)
             for number, level in enumerate(series.levels)

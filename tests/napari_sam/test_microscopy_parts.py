@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import zipfile
 from pathlib import Path
 from typing import Any, Literal
@@ -183,6 +184,39 @@ def archive_of_zarr(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("zipped")
     write_image(zarr.create_group(folder / "a.zarr"), 7)
     return zipped(folder / "a.zarr", folder / "a.ozx")
+
+
+def test_chunks_that_no_memory_holds_are_refused(tmp_path: Path) -> None:
+    root = zarr.create_group(tmp_path / "huge.zarr")
+    write_image(root, 1)
+    file = tmp_path / "huge.zarr" / "0" / "zarr.json"
+    about = json.loads(file.read_text())
+    about["shape"] = about["chunk_grid"]["configuration"]["chunk_shape"] = [3, 1 << 24, 1 << 24]
+    file.write_text(json.dumps(about))
+    with pytest.raises(InputError, match="more than this machine's memory"):
+        open_scene(tmp_path / "huge.zarr")
+
+
+@settings(
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(data=st.data())
+def test_damaged_metadata_are_told(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("damaged") / "a.zarr"
+    root = zarr.create_group(folder)
+    write_image(root.create_group("0"), 7)
+    root.attrs.update({"ome": {"version": "0.5", "plate": {"wells": [{"path": "A/1"}]}}})
+    file = folder / data.draw(st.sampled_from(["zarr.json", "0/zarr.json", "0/0/zarr.json"]))
+    content = bytearray(file.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(32, 126))
+    file.write_bytes(content)
+    with contextlib.suppress(InputError):
+        parts_of(folder)
+    with contextlib.suppress(InputError):
+        open_scene(folder / "0").read(0, slice(0, 4), slice(0, 4))
 
 
 @settings(
