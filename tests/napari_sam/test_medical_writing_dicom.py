@@ -295,24 +295,65 @@ def test_frames_of_an_enhanced_image_are_found_again(tmp_path: Path) -> None:
 
 
 def test_files_without_numbers_get_the_same_ones_in_all_that_is_made_of_them(
-    tmp_path: Path,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     lost = dict.fromkeys(
         ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"), ""
     )
     write_dicom_sample(
-        tmp_path / "images", PHANTOM, AXIAL, more={**lost, "PatientSex": "U", "SeriesNumber": ""}
+        tmp_path / "images",
+        PHANTOM,
+        AXIAL,
+        more={**lost, "PatientSex": "U", "PatientBirthDate": "00000000", "SeriesNumber": ""},
     )
+    caplog.clear()
     labelled = marked(PHANTOM, tmp_path / "images")
     write_seg(tmp_path / "seg.dcm", labelled)
     write_rtstruct(tmp_path / "rtstruct.dcm", labelled)
+    assert "00000000" not in caplog.text
     seg, made = (pydicom.dcmread(tmp_path / name) for name in ("seg.dcm", "rtstruct.dcm"))
     assert PHANTOM.found(*seg_places(tmp_path / "seg.dcm")) == PHANTOM.truth()
+    assert seg.PatientBirthDate == made.PatientBirthDate == ""
     assert seg.StudyInstanceUID
     assert seg.StudyInstanceUID == made.StudyInstanceUID
     study = made.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
     referred = study.RTReferencedSeriesSequence[0].SeriesInstanceUID
     assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == referred
+
+
+def test_of_several_times_the_images_of_one_are_referred_to(series: Path, tmp_path: Path) -> None:
+    for path in list(series.iterdir()):
+        image = pydicom.dcmread(path)
+        image.AcquisitionNumber = 1
+        image.save_as(path)
+        image.AcquisitionNumber = 2
+        image.file_meta.MediaStorageSOPInstanceUID = f"{image.SOPInstanceUID}.2"
+        image.SOPInstanceUID = f"{image.SOPInstanceUID}.2"
+        image.PixelData = (image.pixel_array + 500).tobytes()
+        image.save_as(series / f"later_{path.name}")
+    scene = open_scene(series, t=1)
+    planes = [
+        open_scene(series, t=1, z=z).read(0, slice(None), slice(None))[..., 0]
+        for z in range(scene.planes)
+    ]
+    labels = PHANTOM.marks(np.stack(planes) - 500)
+    write_seg(tmp_path / "seg.dcm", Labelled(scene, labels, "ZYX"))
+    assert PHANTOM.found(*seg_places(tmp_path / "seg.dcm")) == PHANTOM.truth()
+    for group in pydicom.dcmread(tmp_path / "seg.dcm").PerFrameFunctionalGroupsSequence:
+        image = group.DerivationImageSequence[0].SourceImageSequence[0]
+        assert image.ReferencedSOPInstanceUID.endswith(".2")
+
+
+def test_what_a_header_says_is_in_no_message(
+    labelled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*args: Any, **kwargs: Any) -> None:
+        raise ValueError("what is Müller^Jörg")
+
+    monkeypatch.setattr("highdicom.seg.Segmentation", refused)
+    with pytest.raises(InputError, match="write a NIfTI") as told:
+        write_seg(tmp_path / "seg.dcm", labelled)
+    assert "Müller" not in str(told.value)
 
 
 WRITERS = pytest.mark.parametrize("write", [write_seg, write_rtstruct])

@@ -169,6 +169,18 @@ def test_of_a_dicom_series_the_columns_come_first_and_others_agree_on_places(
     assert PHANTOM.found(voxel_places(array.shape, affine), array) == PHANTOM.truth()
 
 
+@pytest.mark.parametrize("ending", ["nrrd", "mha"])
+def test_of_files_of_itk_the_axes_stay_as_they_are(tmp_path: Path, ending: str) -> None:
+    itk = pytest.importorskip("SimpleITK")
+    write_nifti_sample(tmp_path / "a.nii", PHANTOM, ODD)
+    image = itk.ReadImage(str(tmp_path / "a.nii"))
+    itk.WriteImage(image, str(tmp_path / f"a.{ending}"))
+    write_nifti(tmp_path / "labels.nii", marked(PHANTOM, tmp_path / f"a.{ending}", along="y"))
+    made, given = nibabel.load(tmp_path / "labels.nii"), nibabel.load(tmp_path / "a.nii")
+    assert np.allclose(made.affine, given.affine, atol=1e-4)
+    assert np.array_equal(np.asarray(made.dataobj), PHANTOM.marks(np.asarray(given.dataobj)))
+
+
 def test_an_existing_file_is_replaced_when_the_new_one_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

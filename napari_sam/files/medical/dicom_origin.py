@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from napari_sam.files.medical.dicom_files import is_dicom
 from napari_sam.files.medical.label_volume import grid_of
 from napari_sam.scenes.volume_grid import VolumeGrid
 
-__all__ = ["Origin", "OriginFrame", "origin_of"]
+__all__ = ["Origin", "OriginFrame", "origin_of", "telling"]
 
 _BLANK_IF_ABSENT = (
     "PatientName",
@@ -194,6 +196,25 @@ def origin_of(labelled: Labelled, time: int, what: str) -> Origin:
     return Origin(tuple(frames))
 
 
+@contextmanager
+def telling(path: Path, labelled: Labelled, what: str) -> Iterator[None]:
+    """Say in a sentence why a file cannot be made or written; nothing of the patient is in it."""
+    try:
+        with warnings.catch_warnings():  # warnings show values
+            warnings.simplefilter("ignore")
+            yield
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror or error}).") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # What libraries say of a header they refuse, values of it and all, is behind the sentence.
+        raise InputError(
+            f"The DICOM files of {labelled.scene.name} say something that {what} cannot hold "
+            f"({type(error).__name__}): write a NIfTI."
+        ) from error
+
+
 def _header(path: Path) -> Any:
     import pydicom
 
@@ -227,10 +248,25 @@ def _fill(headers: list[Any]) -> None:
             setattr(header, name, uid)
     for header in headers:
         for name in _BLANK_IF_ABSENT:
-            if name not in header:
+            if name not in header or not _is_valid(header, name):
                 setattr(header, name, "")
-        if header.PatientSex not in ("", "M", "F", "O"):
-            header.PatientSex = ""
+
+
+def _is_valid(header: Any, name: str) -> bool:
+    """Tell whether DICOM allows what stands there; those who remove names leave strange dates."""
+    from pydicom.datadict import dictionary_VR, tag_for_keyword
+    from pydicom.valuerep import DA, TM
+
+    kind = {"DA": DA, "TM": TM}.get(dictionary_VR(name))
+    if kind is None and name != "PatientSex":
+        return True
+    # As it stands in the file: pydicom logs what it converts and is not valid.
+    value = header.get_item(tag_for_keyword(name)).value or b""
+    text = (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)).strip()
+    try:
+        return text in ("", "M", "F", "O") if kind is None else kind(text) is not None
+    except ValueError:
+        return False
 
 
 def _said(header: Any) -> list[str]:

@@ -10,10 +10,10 @@ import numpy as np
 from scipy import ndimage
 
 import napari_sam
-from napari_sam.errors import InputError, first_line
+from napari_sam.errors import InputError
 from napari_sam.files.labelled import Labelled
 from napari_sam.files.medical.contours import outlines
-from napari_sam.files.medical.dicom_origin import Origin, OriginFrame, origin_of
+from napari_sam.files.medical.dicom_origin import Origin, OriginFrame, origin_of, telling
 from napari_sam.files.medical.label_volume import grid_of, laid_out, only_time
 from napari_sam.files.medical.segments import Segment, plain_text, segment_numbers, segments_of
 from napari_sam.files.outputs import written_together
@@ -79,17 +79,9 @@ def write_rtstruct(
     for frame in origin.frames:
         for number, lines in _contours(numbers[frame.labels(volume, grid)], frame):
             contours[number] += lines
-    try:
+    with telling(path, labelled, "a DICOM RTSTRUCT"), written_together(path) as (part,):
         made = _structure_set(labelled, origin, segments, contours)
-        with written_together(path) as (part,):
-            made.save_as(part, enforce_file_format=True)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"The DICOM files of {labelled.scene.name} lack what a DICOM RTSTRUCT needs "
-            f"({type(error).__name__}: {first_line(error)}): write a NIfTI."
-        ) from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror or error}).") from error
+        made.save_as(part, enforce_file_format=True)
 
 
 def _contours(plane: np.ndarray, frame: OriginFrame) -> list[tuple[int, list[Any]]]:

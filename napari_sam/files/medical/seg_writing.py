@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 import napari_sam
-from napari_sam.errors import InputError, first_line
+from napari_sam.errors import InputError
 from napari_sam.extras import need
 from napari_sam.files.labelled import Labelled
-from napari_sam.files.medical.dicom_origin import Origin, origin_of
+from napari_sam.files.medical.dicom_origin import Origin, origin_of, telling
 from napari_sam.files.medical.label_volume import grid_of, laid_out, only_time
 from napari_sam.files.medical.segments import (
     Segment,
@@ -81,20 +80,8 @@ def write_seg(
     pixels = np.zeros(_shape(origin), numbers.dtype)
     for place, frame in zip(_places(origin), origin.frames, strict=True):
         pixels[place] = numbers[frame.labels(volume, grid)]
-    try:
-        with warnings.catch_warnings():  # warnings show values
-            warnings.simplefilter("ignore")
-            made = _segmentation(labelled, origin, pixels, segments, labelmap)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"The DICOM files of {labelled.scene.name} lack what a DICOM SEG needs "
-            f"({type(error).__name__}: {first_line(error)}): write a NIfTI."
-        ) from error
-    try:
-        with written_together(path) as (part,):
-            made.save_as(part)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror or error}).") from error
+    with telling(path, labelled, "a DICOM SEG"), written_together(path) as (part,):
+        _segmentation(labelled, origin, pixels, segments, labelmap).save_as(part)
 
 
 def _shape(origin: Origin) -> tuple[int, int, int]:
