@@ -129,10 +129,15 @@ def test_png(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 @pytest.mark.parametrize("axes", ["YX", "TZYX"])
-def test_ome_zarr_alone(tmp_path: Path, version: Any, axes: str) -> None:
-    labels = np.zeros((1100, 1030), np.uint32)
-    labels[5:1000, 7:900] = 1
-    labels[1090:, 3:80] = 300
+def test_ome_zarr_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: Any, axes: str
+) -> None:
+    monkeypatch.setattr("napari_sam.files.ome_labels._COARSEST", 64)
+    monkeypatch.setattr("napari_sam.files.ome_labels._CHUNK", 32)
+    monkeypatch.setattr("napari_sam.files.ome_labels._AT_ONCE", 32)
+    labels = np.zeros((110, 103), np.uint32)
+    labels[5:100, 7:90] = 1
+    labels[109:, 3:80] = 300
     if axes == "TZYX":
         labels = np.stack([labels, labels.T.copy().reshape(labels.shape)])[np.newaxis]
     known = labelled(labels, axes, pixel_size=(0.5, 0.25, "micrometer"))
