@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_sam.errors import InputError
 from napari_sam.extras import need
+from napari_sam.scenes.lengths import METRES
 
 from .areas import ground_sizes
 from .crs import crs_of
@@ -23,17 +24,6 @@ if TYPE_CHECKING:
     from napari_sam.files.labelled import Labelled
 
 __all__ = ["Features", "features"]
-
-_METRES = {
-    **dict.fromkeys(("nanometer", "nanometre", "nm"), 1e-9),
-    **dict.fromkeys(("micrometer", "micrometre", "micron", "um", "µm"), 1e-6),
-    **dict.fromkeys(("millimeter", "millimetre", "mm"), 1e-3),
-    **dict.fromkeys(("centimeter", "centimetre", "cm"), 1e-2),
-    **dict.fromkeys(("meter", "metre", "m"), 1.0),
-    **dict.fromkeys(("kilometer", "kilometre", "km"), 1e3),
-    "foot": 0.3048,
-    "US survey foot": 1200 / 3937,
-}
 
 _BESIDE_BUILDINGS = 1.5
 """Pixels of tolerance for what has no right angles, where they are sought and no other is asked."""
@@ -183,7 +173,7 @@ def _ground(
         return square.tolist(), around.tolist()
     scene, shapely = labelled.scene, need("shapely", "geo")
     size = scene.pixel_size
-    metres = None if size is None else _METRES.get(size.unit)
+    metres = None if size is None else METRES.get(size.unit)
     if size is None or metres is None or scene.georeference is not None:
         return [None] * len(shapes), [None] * len(shapes)
     scaled = shapely.transform(shapes, lambda xy: xy * [size.cols * metres, size.rows * metres])
