@@ -16,6 +16,7 @@ from napari_sam.files.images import read_image, to_rgb_uint8
 from napari_sam.files.outputs import check_output_folder, write_results
 from napari_sam.loading import load
 from napari_sam.overlay import draw_overlay
+from napari_sam.provenance import provenance
 from napari_sam.scenes.formats import find_format
 from napari_sam.segment.image import segment_everything, segment_prompts
 from napari_sam.segment.objects import paint_labels
@@ -170,7 +171,7 @@ def _segment_whole(
     place = PurePosixPath(name.rstrip("/").replace("\\", "/"))
     labels, objects = paint_labels(candidates, image.shape[:2])
     overlay = draw_overlay(image, labels, prompts)
-    paths = write_results(folder, stem, labels, objects, overlay)
+    paths = write_results(folder, stem, labels, objects, overlay, provenance(name, model_name))
     rows, cols = labels.shape
     print(
         f"{place.name} ({rows} rows, {cols} columns): {count(objects)} in {seconds:.1f} s "

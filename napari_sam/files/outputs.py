@@ -5,6 +5,7 @@ and renamed when all of it is on the disk.
 """
 
 import csv
+import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ import tifffile
 from PIL import Image
 
 from napari_sam.errors import InputError
+from napari_sam.provenance import ABOUT
 from napari_sam.segment.objects import SegmentedObject
 
 TABLE_COLUMNS = (
@@ -90,6 +92,7 @@ def write_results(
     labels: np.ndarray,
     objects: Sequence[SegmentedObject],
     overlay: np.ndarray,
+    provenance: Mapping[str, str] | None = None,
 ) -> tuple[Path, Path, Path]:
     """Write label TIFF, table and overlay: all three, or none.
 
@@ -105,6 +108,8 @@ def write_results(
         The rows of the table.
     overlay : ndarray
         uint8 RGB.
+    provenance : mapping of str to str, optional
+        As `write_labels` takes it.
 
     Returns
     -------
@@ -120,7 +125,7 @@ def write_results(
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         with written_together(*paths) as (labels_path, table_path, overlay_path):
-            write_labels(labels_path, labels)
+            write_labels(labels_path, labels, provenance)
             write_table(table_path, objects)
             write_png(overlay_path, overlay)
     except OSError as error:
@@ -172,7 +177,9 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def write_labels(path: str | Path, labels: np.ndarray) -> None:
+def write_labels(
+    path: str | Path, labels: np.ndarray, provenance: Mapping[str, str] | None = None
+) -> None:
     """Write a label map as a deflate-compressed uint32 TIFF.
 
     Parameters
@@ -181,6 +188,9 @@ def write_labels(path: str | Path, labels: np.ndarray) -> None:
         Any suffix; the content is TIFF.
     labels : ndarray
         Integers of shape (row, col).
+    provenance : mapping of str to str, optional
+        What `napari_sam.provenance.provenance` gives: kept as JSON in the description, where
+        `provenance_in` finds it.
     """
     tifffile.imwrite(
         path,
@@ -188,6 +198,7 @@ def write_labels(path: str | Path, labels: np.ndarray) -> None:
         photometric="minisblack",
         compression="zlib",
         metadata=None,
+        description=None if provenance is None else json.dumps({ABOUT: dict(provenance)}),
         software="napari-sam-tiled",
     )
 

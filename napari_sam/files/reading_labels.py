@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import tifffile
 
 from napari_sam.errors import InputError
 from napari_sam.files.labelled import Labelled
-from napari_sam.provenance import provenance
+from napari_sam.provenance import ABOUT, provenance
 from napari_sam.scenes.axes import LazyArray, find_axes
 from napari_sam.scenes.lazy import Lazy
 from napari_sam.scenes.opening import open_source
@@ -20,9 +22,11 @@ if TYPE_CHECKING:
     from napari_sam.scene import Scene
     from napari_sam.scenes.sources import Source
 
-__all__ = ["find_table", "read_labelled", "read_rows"]
+__all__ = ["find_table", "provenance_in", "read_labelled", "read_rows"]
 
 _TABLES = ("_objects.parquet", "_objects.csv")
+_ZARR = "zarr.json"
+
 _MASKS = "rle"
 """What the names of columns with masks begin with: the labels say it already."""
 
@@ -57,10 +61,27 @@ def read_labelled(
     labels, axes = _turned(source, scene)
     table = find_table(Path(path)) if table is None else table
     rows, told = ([], {}) if table is None else read_rows(table)
-    known = {**provenance(scene.name, model), **({} if model is not None else told)}
+    known = provenance(scene.name, model)
+    if model is None:
+        known |= told or provenance_in(Path(path))
     labelled = Labelled(scene, labels, axes, tuple(rows), known)
     _check_place(source, scene)
     return labelled
+
+
+def provenance_in(path: Path) -> dict[str, str]:
+    """Return what labels that `napari-sam segment` wrote say of themselves; of others nothing."""
+    try:
+        if (path / _ZARR).is_file():
+            told = json.loads((path / _ZARR).read_bytes())["attributes"][ABOUT]
+        elif path.suffix.lower() in (".tif", ".tiff"):
+            with tifffile.TiffFile(path) as tiff:
+                told = json.loads(tiff.pages.first.description)[ABOUT]
+        else:
+            return {}
+        return {str(name): str(text) for name, text in told.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # other programs say other things there, or nothing
 
 
 def find_table(labels: Path) -> Path | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from napari_sam.cli import main
 from napari_sam.provenance import ABOUT
@@ -56,3 +57,16 @@ def test_a_store_of_another_plane_is_refused(
     assert "give another --store" in capsys.readouterr().err
     assert main(["segment", str(volume), "--z", "9", *point]) == 2
     assert "has no z=9" in capsys.readouterr().err
+
+
+def test_what_was_segmented_says_with_what_also_when_it_is_converted(
+    volume: Path, tmp_path: Path
+) -> None:
+    told = ["segment", volume, "--z", 4, "--box", "20,30,44,69", "-o", tmp_path]
+    assert main(list(map(str, told))) == 0
+    png = tmp_path / "labels.png"
+    labels = tmp_path / "stack-z4_labels.tif"
+    plane = tmp_path / "plane.tif"
+    tifffile.imwrite(plane, tifffile.imread(volume)[4])
+    assert main(["convert", str(labels), "--image", str(plane), "-o", str(png)]) == 0
+    assert Image.open(png).info["model"] == "vit_nano"
