@@ -36,7 +36,7 @@ from napari_sam.segment.everything import (
 )
 from napari_sam.segment.everything.grid import Grid, plan_grid
 from napari_sam.segment.everything.label_pyramid import paint
-from napari_sam.segment.everything.thresholds import default_thresholds
+from napari_sam.segment.everything.thresholds import thresholds_of
 from napari_sam.tiles.geometry import TileGeometry
 from napari_sam.tiles.regions import Region
 from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
@@ -113,7 +113,7 @@ def find(
         store,
         sam,
         sizes=(SMALLEST * enlarge, None),
-        thresholds=default_thresholds(store.model),  # no size is left out
+        thresholds=thresholds_of(str(store.model.variant["name"])),  # no size is left out
         on_progress=on_progress,
     )
     assert not result.failed
@@ -243,7 +243,8 @@ def quality(args: argparse.Namespace) -> Iterator[Figure]:
     best_alone[order] = np.concatenate([best for best in alone_best if len(best)])
     yield Figure("megapixels", pixels.size / 1e6)
     yield Figure("AP@50, images alone (mean)", float(np.mean(alone)), note=note)
-    unstitched = result.everything.filter(default_thresholds(store.model), stitch=False)
+    usual = thresholds_of(str(store.model.variant["name"]))
+    unstitched = result.everything.filter(usual, stitch=False)
     for name, offered in (("mosaic", result.objects), ("mosaic, not stitched", unstitched)):
         masks = masks_of(offered)
         iou = iou_matrix(objects, masks)

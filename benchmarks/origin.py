@@ -112,7 +112,7 @@ def measure(args: argparse.Namespace) -> Iterator[Figure]:
     ]
     middles = np.round(found[0].centroids[chosen])
     similar, scores = same_clicks(embeddings[0], embeddings[1], middles)
-    wanted = default_thresholds(stores[0].model)
+    wanted = default_thresholds(sam)
     good = (scores >= (wanted.predicted_iou, wanted.stability)).all(2)
     there = good[:, 0]
     note = f"{there.sum()} clicks"

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch.overrides import TorchFunctionMode
 
+from .automatic_thresholds import read_thresholds
 from .checkpoints import CHECKPOINTS, download
 from .errors import CheckpointError
 from .sam import Sam, build_sam
@@ -85,6 +86,7 @@ def load_model(
     with SkipInitialisation():
         sam = build_sam(variant)
     copy_weights(sam, state, path)
+    sam.automatic = read_thresholds(path)
     return prepare(sam.eval(), target, precision)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .automatic_thresholds import AutomaticThresholds
 from .image_encoder import ImageEncoderViT
 from .mask_decoder import MaskDecoder
 from .prompt_encoder import PromptEncoder
@@ -43,6 +44,8 @@ class Sam(nn.Module):
         super().__init__()
         self.variant = variant
         self.mask_threshold = variant.mask_threshold
+        self.automatic: AutomaticThresholds | None = None
+        """For finding everything, where its weights were taught others than the variant has."""
         encoder = ImageEncoderViT if variant.encoder == "vit" else TinyViT
         self.image_encoder = encoder(variant)
         self.prompt_encoder = PromptEncoder(variant)

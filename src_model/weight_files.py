@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .automatic_thresholds import thresholds_metadata
 from .errors import CheckpointError
 from .sam import Sam
 from .variants import Variant
@@ -121,16 +122,7 @@ def read_variant(path: str | os.PathLike[str]) -> Variant | None:
     CheckpointError
         If the file is damaged, or what it says is no variant.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = Path(path)
-    if not path.is_file() or not _is_safetensors(path):
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_VARIANT_KEY)
-    except SafetensorError as error:
-        raise CheckpointError(_damaged(path, error)) from error
+    text = read_metadata(path).get(_VARIANT_KEY)
     if text is None:
         return None
     try:
@@ -140,6 +132,26 @@ def read_variant(path: str | os.PathLike[str]) -> Variant | None:
             f"{path} describes an architecture this version cannot build "
             f"({str(error).rstrip('.')}): pass its Variant explicitly, or update this package."
         ) from error
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Read what a safetensors file says about itself; nothing of any other file.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file() or not _is_safetensors(path):
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise CheckpointError(_damaged(path, error)) from error
 
 
 def load_weights(sam: Sam, path: str | os.PathLike[str]) -> None:
@@ -215,6 +227,7 @@ def save_checkpoint(
         saved = tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
         tensors[key] = saved.detach().cpu().contiguous()
     metadata = {"format": "pt", _VARIANT_KEY: json.dumps(sam.variant.to_dict())}
+    metadata |= thresholds_metadata(sam.automatic)
     write_safetensors(path, tensors, metadata)
 
 

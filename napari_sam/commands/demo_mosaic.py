@@ -74,7 +74,7 @@ def segment_mosaic(model: Sam, image: np.ndarray, folder: Path) -> list[Path]:
             store,
             model,
             sizes=SIZES,
-            thresholds=default_thresholds(store.model),  # smaller ones count too
+            thresholds=default_thresholds(model),  # smaller ones count too
             on_progress=lambda now: show(now.settled, now.total),
         )
     objects = result.objects

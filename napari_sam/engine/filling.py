@@ -231,7 +231,7 @@ def sure_masks(
 def _thresholds(
     workplace: Workplace, predicted_iou: float | None, stability: float | None
 ) -> Thresholds:
-    chosen = default_thresholds(workplace.store.model)
+    chosen = default_thresholds(workplace.sam)
     return replace(
         chosen,
         predicted_iou=chosen.predicted_iou if predicted_iou is None else predicted_iou,

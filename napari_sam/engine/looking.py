@@ -111,9 +111,9 @@ def find_candidates(
     should_stop: Callable[[], bool] | None = None,
 ) -> FoundObjects:
     """Find all that may be an object, also what the network is little sure of."""
-    least = raw_thresholds(workplace.store.model)
+    least = raw_thresholds(workplace.sam)
     thresholds = replace(
-        default_thresholds(workplace.store.model),
+        default_thresholds(workplace.sam),
         predicted_iou=least.predicted_iou,
         stability=least.stability,
     )

@@ -11,10 +11,11 @@ import numpy as np
 from src_model.training.pictures import ObjectMask, ObjectMasks, Picture
 
 if TYPE_CHECKING:
+    from napari_sam.segment.objects import Candidate
     from src_model import Sam
     from src_model.training.evaluation import ScoreKey
 
-__all__ = ["score_automatic"]
+__all__ = ["average_precision_of", "has_known_objects", "score_automatic", "score_found"]
 
 _SAME = 0.5
 """IoU from which a mask is about an object."""
@@ -47,30 +48,67 @@ def score_automatic(
         As `src_model.training.evaluation.score_instances`; empty if no object counts.
     """
     from napari_sam.segment.image import segment_everything
-    from napari_sam.segment.objects import paint_labels
+
+    if not has_known_objects(picture, known):
+        return {}
+    return score_found(segment_everything(model, picture.image, on_progress), picture, known)
+
+
+def has_known_objects(picture: Picture, known: np.ndarray | None) -> bool:
+    """Tell whether any object lies where everything is outlined."""
+    return any(known is None or _mostly_in(item, known) for item in picture.objects.items)
+
+
+def score_found(
+    candidates: Sequence[Candidate], picture: Picture, known: np.ndarray | None = None
+) -> dict[ScoreKey, tuple[float, float]]:
+    """Score what was found without prompts; arguments and result as of `score_automatic`."""
     from src_model.training.evaluation import score_instances
 
-    truth = picture.objects
-    counted = [known is None or _mostly_in(item, known) for item in truth.items]
-    if not any(counted):
-        return {}
-    candidates = segment_everything(model, picture.image, on_progress)
-    labels, _ = paint_labels(candidates, truth.shape)
-    found = ObjectMasks.from_labels(labels).items
+    truth, counted = _known_truth(picture, known)
+    found = delivered(candidates, picture, known)
     offered = [ObjectMask(each.row, each.col, each.mask) for each in candidates]
     scores = [each.predicted_iou for each in candidates]
     if known is not None:
-        found = tuple(
-            item
-            for item, kept in zip(found, _judged(truth, counted, found, known), strict=True)
-            if kept
-        )
-        kept = _judged(truth, counted, offered, known)
+        kept = _judged(picture.objects, counted, offered, known)
         offered = [item for item, stays in zip(offered, kept, strict=True) if stays]
         scores = [score for score, stays in zip(scores, kept, strict=True) if stays]
-        items = tuple(item for item, stays in zip(truth.items, counted, strict=True) if stays)
-        truth = replace(truth, items=items)
     return score_instances(truth, found, offered, scores)
+
+
+def average_precision_of(
+    candidates: Sequence[Candidate], picture: Picture, known: np.ndarray | None = None
+) -> float:
+    """Return AP@50 alone, as `score_found` has it, in much less time."""
+    from src_model.training.evaluation.matching import average_precision
+    from src_model.training.evaluation.regions import iou_matrix
+
+    truth, _ = _known_truth(picture, known)
+    iou = iou_matrix(truth.items, tuple(delivered(candidates, picture, known)))
+    return float(average_precision(iou, (_SAME,))[0])
+
+
+def delivered(
+    candidates: Sequence[Candidate], picture: Picture, known: np.ndarray | None
+) -> Sequence[ObjectMask]:
+    """Return the objects of a label image of candidates, without those nobody can judge."""
+    from napari_sam.segment.objects import paint_labels
+
+    labels, _ = paint_labels(candidates, picture.objects.shape)
+    found = ObjectMasks.from_labels(labels).items
+    if known is None:
+        return found
+    _, counted = _known_truth(picture, known)
+    kept = _judged(picture.objects, counted, found, known)
+    return [item for item, stays in zip(found, kept, strict=True) if stays]
+
+
+def _known_truth(picture: Picture, known: np.ndarray | None) -> tuple[ObjectMasks, list[bool]]:
+    """Return the objects that count, and which of all these are."""
+    truth = picture.objects
+    counted = [known is None or _mostly_in(item, known) for item in truth.items]
+    items = tuple(item for item, stays in zip(truth.items, counted, strict=True) if stays)
+    return replace(truth, items=items), counted
 
 
 def _judged(

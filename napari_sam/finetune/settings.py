@@ -68,6 +68,9 @@ class RunSettings:
         How it is.
     validate_every, save_every : int
         Steps between measurements, and between states on disk.
+    threshold_pictures : int
+        So many pictures are segmented without prompts at the end, to choose the thresholds for
+        that; with 0 they stay those of the base.
     teacher : str, optional
         Model to imitate, for ``method: distill``.
     training : TrainingConfig or MaeConfig or FitConfig
@@ -94,6 +97,7 @@ class RunSettings:
     pretraining: MaeConfig = field(default_factory=MaeConfig)
     validate_every: int = 100
     save_every: int = 25
+    threshold_pictures: int = 6
     teacher: str | None = None
     training: TrainingConfig | FitConfig = field(default_factory=TrainingConfig)
 
@@ -105,6 +109,10 @@ class RunSettings:
         for name in ("validate_every", "save_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.threshold_pictures < 0:
+            raise InputError(
+                f"threshold_pictures must be 0 or more, not {self.threshold_pictures}."
+            )
         if self.instances not in ("ids", "components"):
             raise InputError(f"instances must be ids or components, not {self.instances!r}.")
         for name in ("base", "teacher"):

@@ -10,6 +10,7 @@ from napari_sam.segment.prompts import Prompt, check_prompt
 
 if TYPE_CHECKING:
     from src_model import Sam
+    from src_model.automatic_thresholds import AutomaticThresholds
     from src_model.rle import Rle
 
 STABILITY_OFFSET = 1.0
@@ -88,8 +89,30 @@ def segment_prompts(model: "Sam", image: np.ndarray, prompts: Sequence[Prompt]) 
     return candidates
 
 
+def automatic_thresholds(
+    variant: str, own: "AutomaticThresholds | None" = None
+) -> "AutomaticThresholds":
+    """Return the thresholds for finding everything.
+
+    Parameters
+    ----------
+    variant : str
+        Name of the model's variant.
+    own : AutomaticThresholds, optional
+        Those that were found best for its weights: `Sam.automatic`.
+    """
+    from src_model.automatic_thresholds import AutomaticThresholds
+
+    if own is not None:
+        return own
+    return AutomaticThresholds(*AUTOMATIC_THRESHOLDS.get(variant, DEFAULT_THRESHOLDS))
+
+
 def segment_everything(
-    model: "Sam", image: np.ndarray, progress: Callable[[int, int], object] | None = None
+    model: "Sam",
+    image: np.ndarray,
+    progress: Callable[[int, int], object] | None = None,
+    thresholds: "AutomaticThresholds | None" = None,
 ) -> list[Candidate]:
     """Find all objects of a picture with a grid of clicks.
 
@@ -101,6 +124,8 @@ def segment_everything(
         uint8 RGB, shape (row, col, 3).
     progress : callable, optional
         Called with the number of clicks done and of all clicks.
+    thresholds : AutomaticThresholds, optional
+        Those of the model by default.
 
     Returns
     -------
@@ -111,13 +136,12 @@ def segment_everything(
     from src_model import SamAutomaticMaskGenerator
     from src_model.rle import rle_to_mask
 
-    pred_iou_thresh, stability_score_thresh, overlap_thresh = AUTOMATIC_THRESHOLDS.get(
-        model.variant.name, DEFAULT_THRESHOLDS
-    )
+    if thresholds is None:
+        thresholds = automatic_thresholds(model.variant.name, model.automatic)
     generator = SamAutomaticMaskGenerator(
         model,
-        pred_iou_thresh=pred_iou_thresh,
-        stability_score_thresh=stability_score_thresh,
+        pred_iou_thresh=thresholds.predicted_iou,
+        stability_score_thresh=thresholds.stability,
         output_mode="uncompressed_rle",
     )
     candidates = [
@@ -130,7 +154,7 @@ def segment_everything(
         for record in generator.generate(image, progress=progress)
     ]
     candidates.sort(key=lambda candidate: -candidate.predicted_iou)
-    return without_duplicates(candidates, overlap_thresh)
+    return without_duplicates(candidates, thresholds.overlap)
 
 
 def _without_specks(mask: np.ndarray) -> np.ndarray:

@@ -151,9 +151,9 @@ class EverythingWidget(QWidget):
         if workplace is not None:
             self._search = Search(workplace.scene, workplace.store, workplace.sam)
             self._offer_units(workplace)
-            raw = raw_thresholds(workplace.store.model)
+            raw = raw_thresholds(workplace.sam)
             self.sliders.set_limits(raw.predicted_iou, raw.stability)
-            self.sliders.show_thresholds(default_thresholds(workplace.store.model))
+            self.sliders.show_thresholds(default_thresholds(workplace.sam))
         self._enable()
 
     def _hear(self, event: Any) -> None:
@@ -291,7 +291,7 @@ class EverythingWidget(QWidget):
         workplace = self.attachment.workplace
         if workplace is not None and self._search is not None and self._search.everything:
             sizes = self._search.everything.settings.sizes
-            self.sliders.show_thresholds(default_thresholds(workplace.store.model, sizes))
+            self.sliders.show_thresholds(default_thresholds(workplace.sam, sizes))
             self._filter()
 
     def _filter(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..automatic_thresholds import read_thresholds, thresholds_metadata
 from ..errors import CheckpointError
 from ..loading import Precision, choose_device, load_model, prepare
 from ..sam import Sam
@@ -106,6 +107,7 @@ def save_adapter(path: str | os.PathLike[str], sam: Sam, base_hash: str, base: s
         "base_hash": base_hash,
         "base": base,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **thresholds_metadata(sam.automatic),
     }
     saved = {key: tensor.detach().float().cpu().contiguous() for key, tensor in tensors.items()}
     write_safetensors(path, saved, metadata)
@@ -177,6 +179,7 @@ def load_adapter(sam: Sam, path: str | os.PathLike[str]) -> LoraConfig:
     with torch.no_grad():
         for key, tensor in own_tensors.items():
             tensor.copy_(saved[key])
+    sam.automatic = read_thresholds(path)
     return info.config
 
 

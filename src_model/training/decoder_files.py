@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..automatic_thresholds import read_thresholds, thresholds_metadata
 from ..errors import CheckpointError
 from ..sam import Sam
 from ..variants import Variant
@@ -102,6 +103,7 @@ def save_decoder(
         "encoder_hash": base_encoder_hash,
         "base": base,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **thresholds_metadata(sam.automatic),
     }
     saved = {key: tensor.detach().cpu().contiguous() for key, tensor in _tensors(sam).items()}
     write_safetensors(path, saved, metadata)
@@ -150,6 +152,7 @@ def load_decoder(sam: Sam, path: str | os.PathLike[str]) -> None:
     with torch.no_grad():
         for key, tensor in own.items():
             tensor.copy_(saved[key])
+    sam.automatic = read_thresholds(path)
 
 
 def _tensors(sam: Sam) -> dict[str, Tensor]:

@@ -46,6 +46,7 @@ def quick_settings(data: Path, watched: bool = False, **changes: Any) -> RunSett
         "batch": 1,
         "validation_share": 0,
         "validate_every": 3,
+        "threshold_pictures": 1,
         "save_every": 2,
     }
     if watched:

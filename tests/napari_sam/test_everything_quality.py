@@ -16,7 +16,7 @@ import pytest
 
 from napari_sam.segment.everything import FoundObjects, running
 from napari_sam.segment.everything.label_pyramid import paint
-from napari_sam.segment.everything.thresholds import default_thresholds
+from napari_sam.segment.everything.thresholds import thresholds_of
 from napari_sam.tiles.regions import Region
 from src_model import load_model
 from src_model.training.evaluation.regions import iou_matrix
@@ -49,7 +49,7 @@ def test_a_mosaic_is_as_good_as_its_images(shared: Path, monkeypatch: pytest.Mon
     second = np.where(pictures[1][1] > 0, pictures[1][1] + last, 0)
     truth = mosaic.truth_of(np.concatenate([pictures[0][1], second], axis=1))
     result, store = mosaic.find(sam, pixels, SPACING)
-    thresholds = default_thresholds(store.model)
+    thresholds = thresholds_of(str(store.model.variant["name"]))
     unstitched = result.everything.filter(dataclasses.replace(thresholds, stitch=False))
     found_ap = mosaic.ap(iou_matrix(truth, mosaic.masks_of(result.objects)))
     # Two images are few: the benchmark tells the difference for many.

@@ -33,6 +33,7 @@ QUICK = {
     "workers": 0,
     "batch": 1,
     "validate_every": 3,
+    "threshold_pictures": 1,
     "save_every": 2,
 }
 

@@ -20,7 +20,7 @@ from .joining import open_sides
 from .overlaps import INSIDE, LEAST_OVERLAP, Pairs, common_area, measure_pairs
 from .raw import RawCandidates
 from .records import RawRecords, Settings, find_records
-from .thresholds import default_thresholds
+from .thresholds import thresholds_of
 
 __all__ = ["Everything"]
 
@@ -142,7 +142,8 @@ class Everything:
             If a threshold is less strict than the raw candidates were kept with.
         """
         if thresholds is None:
-            thresholds = default_thresholds(self._store.model, self.settings.sizes)
+            variant = str(self._store.model.variant.get("name"))
+            thresholds = thresholds_of(variant, self.settings.best, self.settings.sizes)
         thresholds = replace(thresholds, **changes)  # type: ignore[arg-type]
         thresholds.check(self.settings.thresholds)
         members = choose(

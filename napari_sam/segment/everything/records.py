@@ -22,6 +22,7 @@ from napari_sam.errors import InputError
 from napari_sam.tiles.geometry import TileGeometry, TileId
 from napari_sam.tiles.places import Place
 from napari_sam.tiles.store import EmbeddingStore, Failure, StoreUnusable
+from src_model.automatic_thresholds import AutomaticThresholds
 
 from .clicking import RawThresholds
 from .grid import Grid, GridLevel
@@ -53,12 +54,15 @@ class Settings:
     model : str
         Hash of the model, if that is not the store's but one with the same image encoder: it has
         the same embeddings, and other masks.
+    best : AutomaticThresholds or None
+        Those that were found best for the model's weights, if they are not those of its variant.
     """
 
     grid: Grid
     thresholds: RawThresholds
     sizes: tuple[float | None, float | None] = (None, None)
     model: str = ""
+    best: AutomaticThresholds | None = None
 
     @property
     def key(self) -> str:
@@ -75,6 +79,8 @@ class Settings:
         }
         if self.model:
             saved["model"] = self.model
+        if self.best is not None:
+            saved["best"] = asdict(self.best)
         for level in saved["levels"]:  # type: ignore[attr-defined]
             level["high"] = None if math.isinf(level["high"]) else level["high"]
         return json.dumps(saved, indent=1, sort_keys=True).encode()
@@ -101,6 +107,7 @@ class Settings:
             RawThresholds(**saved["thresholds"]),
             (smallest, largest),
             saved.get("model", ""),
+            AutomaticThresholds(**saved["best"]) if "best" in saved else None,
         )
 
 

@@ -243,10 +243,11 @@ def _plan(
     own = model_hash(sam)
     settings = Settings(
         grid,
-        thresholds=raw_thresholds(store.model),
+        thresholds=raw_thresholds(sam),
         sizes=in_pixels,
         # Another decoder on the same embeddings finds other masks.
         model="" if own == store.model.hash else own,
+        best=sam.automatic,
     )
     return RawRecords.make(store, settings), wanted
 

@@ -2,53 +2,58 @@
 
 from __future__ import annotations
 
-from napari_sam.segment.image import (
-    AUTOMATIC_THRESHOLDS,
-    DEFAULT_THRESHOLDS,
-    SINGLE_MASK_VARIANTS,
-)
-from napari_sam.tiles.store import ModelInfo
+from typing import TYPE_CHECKING
+
+from napari_sam.segment.image import SINGLE_MASK_VARIANTS, automatic_thresholds
 
 from .clicking import RawThresholds
 from .filtering import Thresholds
 
-__all__ = ["default_thresholds", "raw_thresholds"]
+if TYPE_CHECKING:
+    from src_model import Sam
+    from src_model.automatic_thresholds import AutomaticThresholds
+
+__all__ = ["default_thresholds", "raw_thresholds", "thresholds_of"]
 
 _MARGIN = 0.2
 """How much less is asked of raw candidates than of objects: the room of a slider."""
 
 
 def default_thresholds(
-    model: ModelInfo, sizes: tuple[float | None, float | None] = (None, None)
+    sam: Sam, sizes: tuple[float | None, float | None] = (None, None)
 ) -> Thresholds:
-    """Return the thresholds that give the best objects.
+    """Return the thresholds that give the best objects of a model."""
+    return thresholds_of(sam.variant.name, sam.automatic, sizes)
+
+
+def thresholds_of(
+    variant: str,
+    own: AutomaticThresholds | None = None,
+    sizes: tuple[float | None, float | None] = (None, None),
+) -> Thresholds:
+    """Return the thresholds for a variant, or those that were found best for some weights.
 
     Examples
     --------
-    >>> default_thresholds(ModelInfo("0" * 64, {"name": "vit_b"}, (256, 64, 64)), (8, None))
-    ... # doctest: +NORMALIZE_WHITESPACE
+    >>> thresholds_of("vit_b", sizes=(8, None))  # doctest: +NORMALIZE_WHITESPACE
     Thresholds(predicted_iou=0.88, stability=0.95, overlap=0.7, joining=0.6, smallest=8,
                largest=None, nested=True, stitch=True)
     """
-    predicted_iou, stability, overlap = _of(model)
-    nested = model.variant.get("name") not in SINGLE_MASK_VARIANTS
+    best = automatic_thresholds(variant, own)
     return Thresholds(
-        predicted_iou,
-        stability,
-        overlap,
+        best.predicted_iou,
+        best.stability,
+        best.overlap,
         smallest=sizes[0],
         largest=sizes[1],
-        nested=nested,
+        nested=variant not in SINGLE_MASK_VARIANTS,
     )
 
 
-def raw_thresholds(model: ModelInfo) -> RawThresholds:
+def raw_thresholds(sam: Sam) -> RawThresholds:
     """Return the thresholds from which on candidates are kept."""
-    predicted_iou, stability, _ = _of(model)
+    best = automatic_thresholds(sam.variant.name, sam.automatic)
     return RawThresholds(
-        round(max(0.0, predicted_iou - _MARGIN), 6), round(max(0.0, stability - _MARGIN), 6)
+        round(max(0.0, best.predicted_iou - _MARGIN), 6),
+        round(max(0.0, best.stability - _MARGIN), 6),
     )
-
-
-def _of(model: ModelInfo) -> tuple[float, float, float]:
-    return AUTOMATIC_THRESHOLDS.get(str(model.variant.get("name")), DEFAULT_THRESHOLDS)
