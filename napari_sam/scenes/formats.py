@@ -111,10 +111,9 @@ FORMATS: tuple[Format, ...] = (
         parts="napari_sam.files.medical.dicom:dicom_parts",
     ),
     Format("NIfTI", "napari_sam.files.medical.nifti:open_nifti", endings=(".nii", ".nii.gz")),
+    Format("NRRD", "napari_sam.files.medical.nrrd:open_nrrd", endings=(".nrrd", ".nhdr")),
     Format(
-        "NRRD and MetaImage",
-        "napari_sam.files.medical.itk_files:open_itk",
-        endings=(".nrrd", ".nhdr", ".mha", ".mhd"),
+        "MetaImage", "napari_sam.files.medical.metaimage:open_metaimage", endings=(".mha", ".mhd")
     ),
 )
 """All but TIFF, Zarr, .npy and pictures, which `open_source` reads itself."""

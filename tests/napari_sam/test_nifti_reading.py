@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam.errors import InputError
-from napari_sam.files.medical import nifti
+from napari_sam.files.medical import stored_values
 from napari_sam.files.medical.nifti import open_nifti
 from napari_sam.scene import open_scene
 
@@ -96,7 +96,7 @@ def test_big_endian_and_nifti_2(tmp_path):
 def test_long_compressed_volumes_are_unpacked_into_a_file(tmp_path, monkeypatch):
     values = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
     path = write(tmp_path / "a.nii.gz", values)
-    monkeypatch.setattr(nifti, "_IN_MEMORY", 8)
+    monkeypatch.setattr(stored_values, "_IN_MEMORY", 8)
     source = open_nifti(path)
     np.testing.assert_array_equal(source.grid.to_stored(whole(source)), values)
     sent = pickle.loads(pickle.dumps(source))

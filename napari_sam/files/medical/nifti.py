@@ -1,12 +1,8 @@
 """NIfTI: .nii and .nii.gz of any orientation -> a Source, laid out as radiologists expect."""
 
-import gzip
-import tempfile
-import threading
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,100 +10,15 @@ from napari_sam.errors import InputError
 from napari_sam.extras import need
 from napari_sam.files.images import check_numbers
 from napari_sam.files.medical.laid_out import LaidOut
-from napari_sam.files.medical.rescaling import rescaled, rescaled_type
-from napari_sam.scenes.sources import LazyFile, PixelSize, Source, Window, colour_names
+from napari_sam.files.medical.rescaling import rescaled_type
+from napari_sam.files.medical.stored_values import StoredValues, lazily, unpacked
+from napari_sam.scenes.sources import PixelSize, Source, Window, colour_names
 from napari_sam.scenes.volume_grid import VolumeGrid
 
 __all__ = ["nifti_header", "open_nifti"]
 
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
-_IN_MEMORY = 256 << 20
-"""Bytes up to which compressed values are kept in memory; longer ones in a temporary file."""
-
-_AT_ONCE = 4 << 20
-_BEST_DEFLATION = 1032
-"""What deflating makes of many equal bytes, at best: one of so many."""
-
-
-@dataclass(frozen=True)
-class Values:
-    """Where the values of a file are, and how they are meant.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    offset : int
-        Where they begin, in what is not compressed.
-    dtype : dtype
-        Of each, as stored; of a colour's samples uint8.
-    shape : tuple of int
-        In the file's axes, the first runs fastest; samples of colours behind, which run faster.
-    slope, intercept : float
-        From stored values to real ones.
-    to : dtype
-        Of these.
-    """
-
-    path: Path
-    offset: int
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    slope: float
-    intercept: float
-    to: np.dtype
-
-    @property
-    def size(self) -> int:
-        """Bytes that they take."""
-        return int(np.prod([float(n) for n in self.shape])) * self.dtype.itemsize
-
-
-class StoredVolume:
-    """The values of a file in its own axes, read where they are indexed.
-
-    It can be read from several threads. What is compressed is unpacked once, when the first value
-    is read: into memory, or into a temporary file where it is long.
-    """
-
-    def __init__(self, values: Values) -> None:
-        self._values = values
-        self.shape, self.dtype = values.shape, values.to
-        self._lock = threading.Lock()
-        self._array: np.ndarray | None = None
-        self._file: IO[bytes] | None = None  # as long as it is open it is there
-
-    def __getitem__(self, selection: Any) -> np.ndarray:
-        """Read a part."""
-        with self._lock:
-            if self._array is None:
-                self._array = self._open()
-        values = self._values
-        part = np.asarray(self._array[selection])
-        return rescaled(part, values.slope, values.intercept, values.to)
-
-    def _open(self) -> np.ndarray:
-        values = self._values
-        flat: np.ndarray
-        if not _is_gzip(values.path):
-            flat = np.memmap(values.path, values.dtype, "r", values.offset, (self._count(),))
-        elif values.size <= _IN_MEMORY:
-            room = bytearray()
-            _unpack(values, room.extend)
-            flat = np.frombuffer(room, values.dtype)
-        else:
-            self._file = tempfile.TemporaryFile(prefix="napari-sam-")  # noqa: SIM115
-            _unpack(values, self._file.write)
-            self._file.flush()
-            flat = np.memmap(self._file, values.dtype, "r", 0, (self._count(),))
-        # The first axis runs fastest, but for the samples of a pixel.
-        samples = values.shape[4:]
-        turned = flat.reshape(*values.shape[3::-1], *samples)
-        return turned.transpose([3, 2, 1, 0, *range(4, 4 + len(samples))])
-
-    def _count(self) -> int:
-        return self._values.size // self._values.dtype.itemsize
 
 
 def open_nifti(path: Path | str, part: str | None = None) -> Source:
@@ -137,7 +48,7 @@ def open_nifti(path: Path | str, part: str | None = None) -> Source:
     header = _header(nibabel, path)
     shape = _shape(header, path)
     values = _values(header, path, shape)
-    _check_size(values)
+    stored = lazily(values)
     affine, notes = _affine(header, path)
     try:
         grid = VolumeGrid.lay_out(_TO_LPS @ affine, shape[:3])
@@ -145,17 +56,13 @@ def open_nifti(path: Path | str, part: str | None = None) -> Source:
         raise InputError(
             f"{path} is damaged: the affine in its header has no three directions."
         ) from None
-    # Time stands behind in the file, and in front of what is laid out.
-    stored = LazyFile(StoredVolume, values, shape=values.shape, dtype=values.to)
-    array = LaidOut(TimeInFront(stored), grid, 1)
-    if shape[3] == 1:
-        array = LaidOut(TimeInFront(stored, only=True), grid, 0)
-    axes = "T" * (shape[3] > 1) + "ZYX" + "S" * (len(values.shape) > 4)
-    samples = values.shape[4:]
+    has_times = shape[3] > 1
+    in_colour = len(values.shape) > 3 + has_times
+    samples = values.shape[-1:] if in_colour else ()
     return Source(
         str(path),
-        (array,),
-        axes,
+        (LaidOut(stored, grid, int(has_times)),),
+        "T" * has_times + "ZYX" + "S" * in_colour,
         colour_names(*samples) if samples else (),
         PixelSize(grid.spacing[1], grid.spacing[2], "millimeter"),
         depth=grid.plane_distance,
@@ -177,40 +84,12 @@ def nifti_header(path: Path) -> Any:
     return _header(need("nibabel", "medical"), path)
 
 
-class TimeInFront:
-    """An array (x, y, z, time) and samples, indexed with time first, or without time.
-
-    Parameters
-    ----------
-    array : LazyFile
-        In the file's axes.
-    only : bool
-        Whether there is one time, which is no axis.
-    """
-
-    def __init__(self, array: LazyFile, only: bool = False) -> None:
-        self._array, self._only = array, only
-        x, y, z, times, *samples = array.shape
-        self.shape: tuple[int, ...] = (*(() if only else (times,)), x, y, z, *samples)
-        self.dtype = array.dtype
-
-    def __getitem__(self, selection: Any) -> np.ndarray:
-        """Read a part."""
-        given = selection if isinstance(selection, tuple) else (selection,)
-        given = (*given, *(slice(None),) * (len(self.shape) - len(given)))
-        time, given = (0, given) if self._only else (given[0], given[1:])
-        block = np.asarray(self._array[(*given[:3], time, *given[3:])])
-        if not isinstance(time, slice):
-            return block
-        return np.moveaxis(block, sum(isinstance(part, slice) for part in given[:3]), 0)
-
-
 def _header(nibabel: Any, path: Path) -> Any:
     try:
         head = _first_bytes(path, 540)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file.") from None
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, zlib.error) as error:
         raise InputError(f"{path} is damaged: its header cannot be read.") from error
     # The size of the header, in either byte order, tells which NIfTI it is.
     size = {int.from_bytes(head[:4], order) for order in ("little", "big")}
@@ -237,7 +116,7 @@ def _shape(header: Any, path: Path) -> tuple[int, int, int, int]:
     return x, y, z, times
 
 
-def _values(header: Any, path: Path, shape: tuple[int, ...]) -> Values:
+def _values(header: Any, path: Path, shape: tuple[int, int, int, int]) -> StoredValues:
     try:
         dtype = header.get_data_dtype()
         slope, intercept = header.get_slope_inter()
@@ -245,9 +124,15 @@ def _values(header: Any, path: Path, shape: tuple[int, ...]) -> Values:
         raise InputError(f"{path} is damaged: its header names no kind of values.") from error
     slope = 1.0 if slope is None else float(slope)
     intercept = 0.0 if intercept is None else float(intercept)
+    # The first axis of the file runs fastest, time slowest; samples of a colour lie together.
+    has_times = shape[3] > 1
+    stored: tuple[int, ...] = shape[2::-1]
+    order: tuple[int, ...] = (2, 1, 0)
+    if has_times:
+        stored, order = shape[::-1], (0, 3, 2, 1)
     if dtype.fields is not None:  # colours
-        dtype, shape = np.dtype(np.uint8), (*shape, dtype.itemsize)
-        slope, intercept = 1.0, 0.0
+        stored, order = (*stored, dtype.itemsize), (*order, len(order))
+        dtype, slope, intercept = np.dtype(np.uint8), 1.0, 0.0
     if dtype.itemsize > 8 and dtype.kind == "f":
         raise InputError(f"{path} holds values of {dtype.itemsize * 8} bits: save it as float64.")
     check_numbers(dtype, str(path))
@@ -256,16 +141,18 @@ def _values(header: Any, path: Path, shape: tuple[int, ...]) -> Values:
     offset = float(header["vox_offset"])
     if not 0 <= offset < 1 << 40:
         raise InputError(f"{path} is damaged: its values begin nowhere.")
-    return Values(path, max(int(offset), header.sizeof_hdr), dtype, shape, slope, intercept, to)
-
-
-def _check_size(values: Values) -> None:
-    """Refuse a file that is too short for what it says, before room is made for that."""
-    there = values.path.stat().st_size
-    if _is_gzip(values.path):
-        there *= _BEST_DEFLATION
-    if values.offset + values.size > there:
-        raise _cut_off(values.path)
+    return StoredValues(
+        path=path,
+        offset=0,
+        skip=max(int(offset), header.sizeof_hdr),
+        packed=_is_gzip(path),
+        dtype=dtype,
+        stored=stored,
+        order=order,
+        slope=slope,
+        intercept=intercept,
+        to=to,
+    )
 
 
 def _affine(header: Any, path: Path) -> tuple[np.ndarray, list[str]]:
@@ -295,39 +182,18 @@ def _windows(header: Any) -> tuple[Window, ...]:
     return (Window("of the file", low, high),) if -np.inf < low < high < np.inf else ()
 
 
-def _unpack(values: Values, write: Any) -> None:
-    """Write the values of a compressed file, and no more than it says there are."""
-    try:
-        with gzip.open(values.path, "rb") as file:
-            file.seek(values.offset)
-            left = values.size
-            while left:
-                block = file.read(min(left, _AT_ONCE))
-                if not block:
-                    raise _cut_off(values.path)
-                write(block)
-                left -= len(block)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise _cut_off(values.path) from error
-    except OSError as error:
-        raise InputError(
-            f"{values.path} cannot be unpacked ({error.strerror or error}): make room in "
-            f"{tempfile.gettempdir()}, or unpack it yourself."
-        ) from error
-
-
-def _cut_off(path: Path) -> InputError:
-    return InputError(f"{path} is shorter than its header says: it is damaged or was cut off.")
-
-
 def _is_gzip(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(2) == b"\x1f\x8b"
 
 
 def _first_bytes(path: Path, count: int) -> bytes:
-    if _is_gzip(path):
-        with gzip.open(path, "rb") as file:
+    if not _is_gzip(path):
+        with path.open("rb") as file:
             return file.read(count)
-    with path.open("rb") as file:
-        return file.read(count)
+    head = b""
+    for block in unpacked(path):
+        head += block
+        if len(head) >= count:
+            break
+    return head[:count]
