@@ -70,7 +70,7 @@ def test_segments_are_coded_named_and_say_where_they_come_from(
     assert first.SegmentedPropertyCategoryCodeSequence[0].CodeMeaning == "Anatomical Structure"
     kind = first.SegmentedPropertyTypeCodeSequence[0]
     assert (kind.CodeValue, kind.CodingSchemeDesignator) == ("64033007", "SCT")
-    assert first.SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning == "Left"
+    assert kind.SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning == "Left"
     assert fourth.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Tissue"
     kinds = [one.SegmentAlgorithmType for one in seg.SegmentSequence]
     assert kinds == ["SEMIAUTOMATIC", "MANUAL", "AUTOMATIC", "SEMIAUTOMATIC"]

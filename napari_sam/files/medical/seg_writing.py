@@ -178,6 +178,7 @@ def _description(segment: Segment, labelled: Labelled, header: Any) -> Any:
     )
     if what.side is not None:
         side = highdicom.sr.CodedConcept(what.side.value, "SCT", what.side.meaning)
-        description.SegmentedPropertyTypeModifierCodeSequence = [side]
+        kind_of = description.SegmentedPropertyTypeCodeSequence[0]
+        kind_of.SegmentedPropertyTypeModifierCodeSequence = [side]
     description.SegmentDescription = plain_text(segment.said, 1024)
     return description
