@@ -21,6 +21,7 @@ from napari_sam.cli_engine import add_engine
 from napari_sam.cli_evaluation import add_compare, add_evaluate
 from napari_sam.cli_models import add_models
 from napari_sam.cli_options import add_model
+from napari_sam.cli_segment_volume import add_volume, refuse_without_volume, run_volume
 from napari_sam.cli_segmenting import (
     add_edges,
     add_places,
@@ -99,6 +100,8 @@ examples:
   everything:                       napari-sam segment cells.png --everything -o out
   ... in a large image, 8 to 60 µm: napari-sam segment slide.ome.tif --everything \\
                                         --sizes 8um,60um -o out
+  ... in 3-D:                       napari-sam segment stack.tif --everything --volume \\
+                                        --volumes 50um3, -o out
 
 With --boxes an image may have any size: larger than a tile (1024 pixels), or no plain
 picture, it gets labels as OME-Zarr and a table as parquet.
@@ -203,6 +206,7 @@ def _add_segment(commands: "argparse._SubParsersAction[_Parser]") -> None:
     add_view(which)
     which.add_argument("--z", metavar="N", type=int, default=0, help="plane (default: 0)")
     which.add_argument("--t", metavar="N", type=int, default=0, help="time (default: 0)")
+    add_volume(parser)
     how = parser.add_argument_group("with what, and where to")
     add_model(how)
     add_store(how)
@@ -351,6 +355,10 @@ def _run_segment(options: argparse.Namespace) -> None:
     from napari_sam.commands import boxes, segment
     from napari_sam.commands.views import View
 
+    if options.volume:
+        run_volume(options)
+        return
+    refuse_without_volume(options)
     if options.prompts is not None:
         _run_prompts(options)
         return

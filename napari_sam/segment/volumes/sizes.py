@@ -70,7 +70,7 @@ def volumes_in_voxels(
     Traceback (most recent call last):
         ...
     napari_sam.errors.InputError: the array does not say how far its planes lie apart: give \
-volumes in voxels instead of mm3, or the depth.
+volumes in voxels instead of mm3.
     """
     low, high = volumes.smallest, volumes.largest
     if (low is not None and low < 0) or (high is not None and high <= (low or 0)):
@@ -85,7 +85,7 @@ volumes in voxels instead of mm3, or the depth.
         what = "large its pixels are" if size is None else "far its planes lie apart"
         raise InputError(
             f"{scene.name} does not say how {what}: give volumes in voxels instead of "
-            f"{volumes.unit}3, or the depth."
+            f"{volumes.unit}3."
         )
     # How many units of the pixel size a unit of the volumes is.
     factor = sizes_in_pixels((1.0, None), volumes.unit, PixelSize(1, 1, size.unit))[0] or 1.0
