@@ -12,8 +12,9 @@ from napari_sam.files.medical.rescaling import rescaled, rescaled_type
 
 __all__ = ["FrameStack"]
 
-_KEPT = 384 << 20
-"""Bytes of decoded frames that are kept."""
+_KEPT = 640 << 20
+"""Bytes of decoded frames that are kept: 1000 slices of 512 x 512 and 16 bits. Planes across the
+slices need all of them, and would decode all of them again and again."""
 
 
 class FrameStack:

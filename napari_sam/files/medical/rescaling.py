@@ -56,10 +56,16 @@ def rescaled(values: np.ndarray, slope: float, intercept: float, dtype: np.dtype
     --------
     >>> rescaled(np.array([0, 1000, 4095], np.uint16), 1, -1024, np.dtype(np.int16))
     array([-1024,   -24,  3071], dtype=int16)
+    >>> rescaled(np.array([60000, 65535], np.uint16), 1, -60000, np.dtype(np.int16))
+    array([   0, 5535], dtype=int16)
     """
     if (slope, intercept) == (1.0, 0.0):
         return values.astype(dtype, copy=False)
     if dtype.kind in "iu":
-        wide = values.astype(np.int64) * int(slope) + int(intercept)
-        return wide.astype(dtype)
+        # Whatever overflows on the way comes back: whole numbers wrap round, and the sum fits.
+        whole = values.astype(dtype)
+        if slope != 1:
+            whole *= np.array(int(slope)).astype(dtype)
+        whole += np.array(int(intercept)).astype(dtype)
+        return whole
     return (values.astype(np.float64) * slope + intercept).astype(dtype)
