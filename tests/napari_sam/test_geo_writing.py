@@ -272,6 +272,29 @@ class TestGeoJSON:
         )
         assert ground == pytest.approx(feature["properties"]["area_m2"], rel=1e-3)
 
+    def test_what_is_wide_without_crossing_the_antimeridian_stays_whole(self, tmp_path):
+        labels = np.zeros((18, 36), np.uint32)
+        labels[4:8, 1:35] = 1
+        labels[5:7, 3:33] = 0  # a hole nearly as wide
+        place = ("EPSG:4326", (10.0, 0.0, -180.0, 0.0, -10.0, 90.0))
+        (feature,) = self.written(tmp_path, labels, place)["features"]
+        shape = shapely.from_geojson(json.dumps(feature["geometry"]))
+        assert shape.bounds == (-170.0, 10.0, 170.0, 50.0)
+        assert shape.area == pytest.approx(100 * np.count_nonzero(labels))
+
+    def test_from_0_to_360_degrees_is_brought_to_180(self, tmp_path):
+        labels = np.zeros((18, 36), np.uint32)
+        labels[4:8, 10:30] = 1
+        place = ("EPSG:4326", (10.0, 0.0, 0.0, 0.0, -10.0, 90.0))
+        (feature,) = self.written(tmp_path, labels, place)["features"]
+        shape = shapely.from_geojson(json.dumps(feature["geometry"]))
+        assert sorted(part.bounds[::2] for part in shape.geoms) == [(-180, -60), (100, 180)]
+
+    def test_what_lies_around_a_pole_is_refused(self, tmp_path):
+        place = ("EPSG:3995", (1e5, 0.0, -1e6, 0.0, -1e5, 1e6))
+        with pytest.raises(InputError, match="around a pole"):
+            self.written(tmp_path, np.ones((20, 20), np.uint32), place)
+
     def test_of_pixels_says_so(self, tmp_path):
         labels = np.zeros((10, 20), np.uint32)
         labels[2:5, 6:8] = 4

@@ -116,7 +116,7 @@ def _in_degrees(labelled: Labelled, found: Features, head: dict[str, Any]) -> np
             f"coordinates are the map's."
         )
     decimals = _decimals(found)
-    shapes = _divided_at_antimeridian(shapes)
+    shapes = _divided_at_antimeridian(shapes, name)
     return np.asarray(shapely.transform(shapes, lambda xy: xy.round(decimals)))
 
 
@@ -129,24 +129,36 @@ def _decimals(found: Features) -> int:
     return _DECIMALS + int(np.ceil(max(0.0, np.log10(0.1 / max(side, 1e-6)))))
 
 
-def _divided_at_antimeridian(shapes: np.ndarray) -> np.ndarray:
+def _divided_at_antimeridian(shapes: np.ndarray, name: str) -> np.ndarray:
     """Divide what reaches from 180 degrees east to 180 degrees west."""
     shapely = need("shapely", "geo")
     found = np.array(shapes, object)
     bounds = shapely.bounds(shapes)
     wide = (bounds[:, 2] - bounds[:, 0] > 180) | (bounds[:, 2] > 180) | (bounds[:, 0] < -180)
     for number in np.flatnonzero(wide):
-        whole = shapely.transform(shapes[number], _unwrapped)
         parts: list[Any] = []
-        for turn in (-360, 0, 360):
-            part = shapely.intersection(whole, shapely.box(turn - 180, -90, turn + 180, 90))
-            part = shapely.transform(part, lambda xy, turn=turn: xy - [turn, 0])
-            parts += [one for one in shapely.get_parts(part) if one.geom_type == "Polygon"]
+        for whole in shapely.get_parts(shapes[number]):
+            going_on = _going_on(whole, name)
+            for turn in (-360, 0, 360):
+                part = shapely.intersection(going_on, shapely.box(turn - 180, -90, turn + 180, 90))
+                part = shapely.transform(part, lambda xy, turn=turn: xy - [turn, 0])
+                parts += [one for one in shapely.get_parts(part) if one.geom_type == "Polygon"]
         found[number] = shapely.MultiPolygon(parts)
     return found
 
 
-def _unwrapped(places: np.ndarray) -> np.ndarray:
-    """Let longitudes go on beyond 180 degrees where they would jump."""
-    x = places[:, 0]
-    return np.stack([np.where(x < 0, x + 360, x) if np.ptp(x) > 180 else x, places[:, 1]], axis=1)
+def _going_on(polygon: Any, name: str) -> Any:
+    """Let longitudes go on beyond 180 degrees where they would jump; edges are short."""
+    shapely = need("shapely", "geo")
+    rings = []
+    for ring in (polygon.exterior, *polygon.interiors):
+        x, y = shapely.get_coordinates(ring).T
+        x = np.unwrap(x, period=360)
+        if abs(x[-1] - x[0]) > 180:
+            raise InputError(
+                f"{name} has an object around a pole, which GeoJSON cannot hold: write another "
+                f"format, whose coordinates are the map's."
+            )
+        middle = rings[0][:, 0].mean() if rings else 0.0
+        rings.append(np.stack([x + 360 * np.round((middle - x.mean()) / 360), y], axis=1))
+    return shapely.Polygon(rings[0], rings[1:])

@@ -41,6 +41,7 @@ def whole_file(path: Path, *failures: type[Exception]) -> Iterator[Path]:
                 f"{path} is open in another program ({path.name}{log} lies beside it): close it "
                 f"there, or choose another name."
             )
+    beside = ""
     try:
         if path.is_dir():
             raise IsADirectoryError(f"{path} is a folder")
@@ -51,5 +52,7 @@ def whole_file(path: Path, *failures: type[Exception]) -> Iterator[Path]:
                 os.fsync(file.fileno())
             os.replace(partial, path)
     except (OSError, *failures) as error:  # type: ignore[misc]
-        said = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path} cannot be written ({said.rstrip('.')}).") from error
+        # rasterio points to what GDAL said; where that was is nobody's business.
+        said = getattr(error, "strerror", None) or str(error.__cause__ or error)
+        said = said.replace(f"{beside}{os.sep}", "").rstrip(".")
+        raise InputError(f"{path} cannot be written ({said}).") from error
