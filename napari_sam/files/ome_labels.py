@@ -16,13 +16,11 @@ from napari_sam.files.labelled import Labelled, blocks_of
 from napari_sam.files.outputs import written_together
 from napari_sam.files.rasters import told, whole_or_not
 from napari_sam.files.zarr_images import is_zarr
+from napari_sam.provenance import ABOUT
 from napari_sam.scenes.pyramid import halved
 from napari_sam.tiles.regions import Region
 
-__all__ = ["ABOUT", "write_ome_labels"]
-
-ABOUT = "napari_sam_tiled"
-"""The attribute that holds where labels come from, beside OME's own."""
+__all__ = ["write_ome_labels"]
 
 _CHUNK, _AT_ONCE, _COARSEST = 512, 2048, 1024
 

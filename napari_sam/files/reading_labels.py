@@ -79,7 +79,7 @@ def provenance_in(path: Path) -> dict[str, str]:
                 told = json.loads(tiff.pages.first.description)[ABOUT]
         else:
             return {}
-        return {str(name): str(text) for name, text in told.items()}
+        return {name: text for name, text in told.items() if isinstance(text, str)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}  # other programs say other things there, or nothing
 
