@@ -15,7 +15,7 @@ from napari_sam.files.labelled import Labelled
 from napari_sam.files.medical.contours import outlines
 from napari_sam.files.medical.dicom_origin import Origin, OriginFrame, origin_of, telling
 from napari_sam.files.medical.label_volume import grid_of, laid_out, only_time
-from napari_sam.files.medical.segments import Segment, plain_text, segment_numbers, segments_of
+from napari_sam.files.medical.segments import Segment, in_segments, plain_text, segments_of
 from napari_sam.files.outputs import written_together
 from napari_sam.provenance import provenance_said
 
@@ -74,10 +74,9 @@ def write_rtstruct(
     if not ids:
         raise InputError(f"There are no objects of {labelled.scene.name} to write.")
     segments = segments_of(labelled, ids, by)
-    numbers = segment_numbers(segments, ids[-1])
     contours: dict[int, list[Any]] = {segment.number: [] for segment in segments}
     for frame in origin.frames:
-        for number, lines in _contours(numbers[frame.labels(volume, grid)], frame):
+        for number, lines in _contours(in_segments(frame.labels(volume, grid), segments), frame):
             contours[number] += lines
     with telling(path, labelled, "a DICOM RTSTRUCT"), written_together(path) as (part,):
         made = _structure_set(labelled, origin, segments, contours)

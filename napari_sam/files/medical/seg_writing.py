@@ -15,9 +15,9 @@ from napari_sam.files.medical.dicom_origin import Origin, origin_of, telling
 from napari_sam.files.medical.label_volume import grid_of, laid_out, only_time
 from napari_sam.files.medical.segments import (
     Segment,
+    in_segments,
     lasting_uid,
     plain_text,
-    segment_numbers,
     segments_of,
 )
 from napari_sam.files.outputs import written_together
@@ -76,10 +76,9 @@ def write_seg(
             f"{len(segments)} segments are too many for this kind of DICOM SEG, which holds "
             f"{most}: write one for each class (by class){other}, or a NIfTI."
         )
-    numbers = segment_numbers(segments, ids[-1])
-    pixels = np.zeros(_shape(origin), numbers.dtype)
+    pixels = np.zeros(_shape(origin), np.uint16)
     for place, frame in zip(_places(origin), origin.frames, strict=True):
-        pixels[place] = numbers[frame.labels(volume, grid)]
+        pixels[place] = in_segments(frame.labels(volume, grid), segments)
     with telling(path, labelled, "a DICOM SEG"), written_together(path) as (part,):
         _segmentation(labelled, origin, pixels, segments, labelmap).save_as(part)
 

@@ -16,9 +16,9 @@ from napari_sam.overlay import PALETTE
 __all__ = [
     "Segment",
     "colour_of",
+    "in_segments",
     "lasting_uid",
     "plain_text",
-    "segment_numbers",
     "segments_of",
 ]
 
@@ -34,7 +34,7 @@ class Segment:
     ids : tuple of int
         Of the objects that it consists of.
     name : str
-        Unlike that of the others.
+        Its class, or its class and id, or its id.
     coded : Coded
         What it is.
     colour : (int, int, int)
@@ -111,12 +111,19 @@ def segments_of(
     return segments
 
 
-def segment_numbers(segments: list[Segment], highest: int) -> np.ndarray:
-    """Return a table from ids, 0 to `highest`, to numbers of segments; 0 where there is none."""
-    table = np.zeros(highest + 1, np.uint16)
-    for segment in segments:
-        table[list(segment.ids)] = segment.number
-    return table
+def in_segments(labels: np.ndarray, segments: list[Segment]) -> np.ndarray:
+    """Turn ids into numbers of segments: uint32, 0 stays 0.
+
+    Examples
+    --------
+    >>> one = Segment(1, (7, 4_000_000_000), "cells", coded("cell"), (0, 0, 0), ({}, {}))
+    >>> in_segments(np.array([[0, 7, 4_000_000_000]], np.uint32), [one])
+    array([[0, 1, 1]], dtype=uint32)
+    """
+    pairs = sorted((number, one.number) for one in segments for number in one.ids)
+    ids, numbers = np.array([(0, 0), *pairs]).T
+    found: np.ndarray = numbers.astype(np.uint32)[np.searchsorted(ids, labels)]
+    return found
 
 
 def colour_of(number: int) -> tuple[int, int, int]:
