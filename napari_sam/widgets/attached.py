@@ -24,6 +24,7 @@ from .closing import Closing, WithWindow
 from .drawing_context import DrawingContext
 from .intent import Intent
 from .jobs import Job, run_job
+from .map_position import show_map_position
 from .offers import Offers
 from .opened import Opened
 from .orientation import show_orientation
@@ -439,4 +440,7 @@ def attach(viewer: napari.Viewer) -> Attachment:
     viewer = unwrapped(viewer)
     show_orientation(viewer)
     found = main_window(viewer).findChild(Attachment, _NAME)
-    return Attachment(viewer) if found is None else found
+    if found is None:
+        found = Attachment(viewer)
+        show_map_position(viewer).follow(found)
+    return found

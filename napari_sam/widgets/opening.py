@@ -45,8 +45,8 @@ def image_layers(path: str | Path) -> list[LayerData]:
         besides, such as infrared, comes hidden. Their scale is the size of a pixel and the distance
         of planes, where the file tells them in a unit of length. Their metadata say what they show
         of which image (``image_path``, ``image_axes``, ``image_channels``), as long as their data
-        is what it was (``image_data``); where it lies in a patient (``image_grid``), and what is to
-        be known of the file (``image_notes``).
+        is what it was (``image_data``); where it lies in a patient (``image_grid``) or on a map
+        (``image_georeference``), and what is to be known of the file (``image_notes``).
 
     Raises
     ------
@@ -68,6 +68,7 @@ def image_layers(path: str | Path) -> list[LayerData]:
         "image_pixel_size": _length_of_a_pixel(source.pixel_size),
         "image_depth": source.depth,
         "image_grid": source.grid,
+        "image_georeference": source.georeference,
         "image_notes": source.notes,
     }
     if in_colour:

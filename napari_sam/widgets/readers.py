@@ -22,6 +22,7 @@ from napari_sam.tiles.regions import Region
 from napari_sam.tiles.reopening import choices
 from napari_sam.tiles.store import EmbeddingStore, SceneInfo
 
+from .map_position import show_map_position
 from .opening import image_layers, tell_notes
 from .orientation import show_orientation
 
@@ -118,6 +119,7 @@ def _read_image(path: str) -> list[LayerData]:
     viewer = napari.current_viewer()
     if viewer is not None:
         show_orientation(viewer)
+        show_map_position(viewer)
     return layers
 
 

@@ -369,7 +369,7 @@ def test_everything_in_areas(
 
     from napari_sam.segment.everything import everything
 
-    monkeypatch.setattr(everything, "default_thresholds", lambda model, sizes: THRESHOLDS)
+    monkeypatch.setattr(everything, "thresholds_of", lambda *_: THRESHOLDS)
     labels = np.zeros((300, 400), np.uint32)
     for number, (row, col) in enumerate([(20, 20), (100, 300), (250, 60), (260, 350)], 1):
         labels[row : row + 20, col : col + 20] = number
