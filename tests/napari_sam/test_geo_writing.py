@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -224,6 +225,17 @@ class TestAreas:
         found = features(labelled(tmp_path, np.ones((10, 10), np.uint32), PLACES["feet"]))
         assert found.columns["area_m2"][0] == pytest.approx(400 * 0.3048006**2, rel=1e-3)
 
+    def test_of_grads_are_those_of_degrees(self, tmp_path):
+        square = np.ones((10, 10), np.uint32)
+        grads = features(
+            labelled(tmp_path, square, ("EPSG:4807", (1e-3, 0.0, 1.0, 0.0, -1e-3, 50.0)))
+        )
+        degrees = features(
+            labelled(tmp_path, square, ("EPSG:4275", (9e-4, 0.0, 3.0, 0.0, -9e-4, 45.0)))
+        )
+        for name in ("area_m2", "perimeter_m"):
+            assert grads.columns[name] == pytest.approx(degrees.columns[name], rel=1e-6)
+
     def test_of_no_map_are_unknown(self, tmp_path):
         found = features(labelled(tmp_path, np.ones((10, 10), np.uint32), None))
         assert found.columns["area_px"] == [100]
@@ -294,6 +306,15 @@ class TestGeoJSON:
         place = ("EPSG:3995", (1e5, 0.0, -1e6, 0.0, -1e5, 1e6))
         with pytest.raises(InputError, match="around a pole"):
             self.written(tmp_path, np.ones((20, 20), np.uint32), place)
+
+    def test_of_a_building_site_is_refused(self, tmp_path):
+        given = labelled(tmp_path, np.ones((20, 20), np.uint32))
+        place = replace(given.scene.georeference, crs='LOCAL_CS["site",UNIT["metre",1]]')
+        given = replace(given, scene=replace(given.scene, georeference=place))
+        with pytest.raises(InputError, match="without longitude and latitude"):
+            write(tmp_path / "objects.geojson", given)
+        write(tmp_path / "objects.fgb", given)
+        assert read(tmp_path / "objects.fgb")["area_m2"].tolist() == [100.0]
 
     def test_of_pixels_says_so(self, tmp_path):
         labels = np.zeros((10, 20), np.uint32)

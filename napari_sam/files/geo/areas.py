@@ -59,7 +59,9 @@ def ground_sizes(shapes: np.ndarray, crs: Any) -> tuple[np.ndarray, np.ndarray]:
     whose = np.repeat(np.arange(len(shapes)), shapely.get_num_geometries(shapes))[of]
     first = np.append(True, of[1:] != of[:-1]) if len(of) else np.zeros(0, bool)
     places, ring = shapely.get_coordinates(rings, return_index=True)
-    places = CrsTransform(crs, geodetic)(places)
+    # Degrees, where some systems have grads.
+    degrees = np.rad2deg(geodetic.axis_info[0].unit_conversion_factor)
+    places = CrsTransform(crs, geodetic)(places) * degrees
     areas, perimeters = np.zeros(len(shapes)), np.zeros(len(shapes))
     ends = np.searchsorted(ring, np.arange(len(rings) + 1))
     for number, (begin, end) in enumerate(pairwise(ends)):

@@ -105,6 +105,11 @@ def _in_degrees(labelled: Labelled, found: Features, head: dict[str, Any]) -> np
     """Bring shapes to longitude and latitude, and note in the head if that is rough."""
     shapely = need("shapely", "geo")
     name = labelled.scene.name
+    if found.crs.geodetic_crs is None:
+        raise InputError(
+            f"{name} has a coordinate system without longitude and latitude: write another format, "
+            f"whose coordinates are the map's."
+        )
     way = CrsTransform(found.crs, crs_named("OGC:CRS84", name))
     if way.rough:
         head["accuracy"] = "metres: no exact way from the image's datum to WGS 84 is installed"
@@ -150,7 +155,7 @@ def _divided_at_antimeridian(shapes: np.ndarray, name: str) -> np.ndarray:
 def _going_on(polygon: Any, name: str) -> Any:
     """Let longitudes go on beyond 180 degrees where they would jump; edges are short."""
     shapely = need("shapely", "geo")
-    rings = []
+    rings: list[np.ndarray] = []
     for ring in (polygon.exterior, *polygon.interiors):
         x, y = shapely.get_coordinates(ring).T
         x = np.unwrap(x, period=360)
