@@ -59,7 +59,8 @@ def seg_places(path: Path) -> Places:
         assert frame.any()
         corner = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
         places.append(pixel_places(frame, corner, turn, spacing))
-        number = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        of_segment = group if "SegmentIdentificationSequence" in group else shared
+        number = of_segment.SegmentIdentificationSequence[0].ReferencedSegmentNumber
         labels.append(np.full(len(places[-1]), int(names[number].removeprefix("object "))))
     return np.concatenate(places), np.concatenate(labels)
 

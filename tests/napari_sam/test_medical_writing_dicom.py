@@ -19,9 +19,10 @@ from medical_samples import (
     voxel_places,
     write_dicom_sample,
 )
-from test_medical_orientations import PROVENANCE, rtstruct_places, seg_places
+from test_medical_orientations import PROVENANCE, nifti_places, rtstruct_places, seg_places
 
 from napari_sam.files.labelled import Labelled
+from napari_sam.files.medical.nifti_writing import write_nifti
 from napari_sam.files.medical.rtstruct_writing import write_rtstruct
 from napari_sam.files.medical.seg_writing import write_seg
 from napari_sam.scene import open_scene
@@ -340,3 +341,22 @@ def test_of_several_times_the_images_of_one_are_referred_to(series: Path, tmp_pa
     for group in pydicom.dcmread(tmp_path / "seg.dcm").PerFrameFunctionalGroupsSequence:
         image = group.DerivationImageSequence[0].SourceImageSequence[0]
         assert image.ReferencedSOPInstanceUID.endswith(".2")
+
+
+@pytest.mark.parametrize("name", ["SPL", "LSP", "AIR", "IRP"])
+def test_a_single_slice_is_written_where_it_lies(tmp_path: Path, name: str) -> None:
+    orientation = next(one for one in ORIENTATIONS if name_of(one) == name)
+    for path in write_dicom_sample(tmp_path / "images", PHANTOM, orientation):
+        if not str(pydicom.dcmread(path).SOPInstanceUID).endswith(".2"):
+            path.unlink()
+    scene = open_scene(tmp_path / "images")
+    values = scene.read(0, slice(None), slice(None))[..., 0]
+    labelled = Labelled(scene, PHANTOM.marks(values), "YX")
+    truth = {v: label for v, label in PHANTOM.truth().items() if v in values}
+    write_seg(tmp_path / "seg.dcm", labelled)
+    assert PHANTOM.found(*seg_places(tmp_path / "seg.dcm")) == truth
+    write_rtstruct(tmp_path / "rtstruct.dcm", labelled)
+    found = PHANTOM.found(*rtstruct_places(tmp_path / "rtstruct.dcm", tmp_path / "images"))
+    assert found == truth
+    write_nifti(tmp_path / "labels.nii", labelled)
+    assert PHANTOM.found(*nifti_places(tmp_path / "labels.nii")) == truth
