@@ -1,6 +1,7 @@
 """Damaged DICOM is a sentence; who the patient is stays in the files."""
 
 import logging
+import os
 import warnings
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from made_dicom import BIRTH, IDENTITY, NAME, dataset, pydicom, save, series
 
 from napari_sam.errors import InputError
-from napari_sam.files.medical.dicom import dicom_parts, open_dicom
+from napari_sam.files.medical.dicom import dicom_parts, is_dicom, open_dicom
 
 POSITIONS = [(0, 0, 2 * n) for n in range(4)]
 
@@ -106,6 +107,18 @@ def test_what_is_no_image_is_refused(tmp_path):
     (tmp_path / "text.dcm").write_text("This is no DICOM at all. " * 20)
     with pytest.raises(InputError):
         open_dicom(tmp_path / "text.dcm")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="modes are those of Unix")
+def test_a_folder_that_nobody_may_look_into_is_passed_over(tmp_path):
+    series(tmp_path, POSITIONS)
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    try:
+        assert open_dicom(tmp_path).levels[0].shape[0] == 4
+        assert not is_dicom(closed)
+    finally:
+        closed.chmod(0o700)
 
 
 @pytest.fixture(scope="module")

@@ -32,11 +32,18 @@ def dicom_files(folder: Path) -> Iterator[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    inside = sorted(folder.iterdir())
+    inside = _inside(folder)
     yield from (path for path in inside if path.is_file())
     for below in inside:
         if below.is_dir():
-            yield from (path for path in sorted(below.iterdir()) if path.is_file())
+            yield from (path for path in _inside(below) if path.is_file())
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:  # nobody may look into it
+        return []
 
 
 def _is_marked(path: Path) -> bool:
