@@ -56,6 +56,7 @@ def run(image: str, file: Path, *, where: str | None, model_name: str, folder: P
     check_model(model_name, "auto", "auto")
     start = time.perf_counter()
     plane = ""
+    paths: tuple[Path, ...]
     if is_small(scene) and where is None:
         model = load(model_name)
         pixels = read_whole(image, scene)

@@ -66,7 +66,7 @@ def open_tiff(path: Path, part: str | None = None) -> Source | None:
         georeference = _georeference(path, tiff)
         size, depth = image_size(tiff, chosen)
         axes = series.axes
-        names = channel_names(tiff, chosen) or _described_bands(tiff.gdal_metadata)
+        names = channel_names(tiff, chosen) or _described_bands(tiff)
         if not names and "C" not in axes and axes[-3:] == "YXS":
             names = colour_names(series.shape[-1])
             if page.extrasamples == (0,) and len(names) % 2 == 0:
@@ -132,11 +132,11 @@ def _wkt(path: Path) -> str | None:
         return None  # a TIFF that only tifffile can read, or parts that make no system
 
 
-def _described_bands(metadata: str | None) -> tuple[str, ...]:
+def _described_bands(tiff: tifffile.TiffFile) -> tuple[str, ...]:
     """Read what GDAL calls the bands, if it has a name for each."""
-    if metadata is None:
-        return ()
-    items = re.findall(r'<Item name="DESCRIPTION" sample="(\d+)"[^>]*>([^<]+)</Item>', metadata)
+    tag = tiff.pages.first.tags.get("GDAL_METADATA")
+    text = "" if tag is None else str(tag.value)
+    items = re.findall(r'<Item name="DESCRIPTION" sample="(\d+)"[^>]*>([^<]+)</Item>', text)
     # GDAL escapes them twice.
     names = {int(number): html.unescape(html.unescape(name)) for number, name in items}
     return tuple(names[number] for number in sorted(names))

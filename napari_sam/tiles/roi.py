@@ -7,6 +7,7 @@ region that ends where a core ends does not reach into the next.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -54,10 +55,10 @@ def check_roi(roi: Roi, shape: tuple[int, int]) -> None:
         )
 
 
-def _check_array(roi: object) -> None:
+def _check_array(roi: Any) -> None:
     """Refuse what is neither a polygon nor a mask."""
     if not isinstance(roi, np.ndarray) or roi.ndim != 2 or 0 in roi.shape:
-        raise _unknown(f"something of shape {np.shape(roi)}")  # type: ignore[arg-type]
+        raise _unknown(f"something of shape {np.shape(roi)}")
     if roi.dtype == np.bool_:
         return
     if roi.shape[1] != 2 or roi.dtype.kind not in "iuf":

@@ -103,7 +103,9 @@ def _describe(dataset: Any, name: str, called: str) -> Source:
         levels.append(
             LazyFile(_Bands, name, level, axes, shape, dtype, palette, shape=shape, dtype=dtype)
         )
-        masks.append(LazyFile(_Mask, name, level, (rows, cols), shape=(rows, cols), dtype=np.uint8))
+        masks.append(
+            LazyFile(_Mask, name, level, (rows, cols), shape=(rows, cols), dtype=np.dtype(np.uint8))
+        )
     georeference = from_gdal(dataset.crs, tuple(dataset.transform))
     notes = []
     if georeference is None and dataset.gcps[0]:

@@ -184,7 +184,7 @@ def _from_csv(path: Path) -> VectorLayer:
             properties.append({name: value or None for name, value in known.items()})
     except csv.Error as error:
         raise InputError(f"{path} is no CSV from line {reader.line_num} on ({error}).") from error
-    told = {known["crs"] for known in properties if known.get("crs")}
+    told = {str(known["crs"]) for known in properties if known.get("crs")}
     if len(told) > 1:
         raise InputError(
             f"{path} names several coordinate systems ({', '.join(sorted(told))}): give a file for "
