@@ -192,7 +192,9 @@ def _choose(parts: Sequence[Part], part: str | None, path: Path) -> Part:
     if path.is_file():
         parts = [one for one in parts if any(file.path == path for file in one.files)]
     if len(parts) > 1:
-        raise InputError(f"{path} holds {len(parts)} volumes; choose one, or open one of its files: {listed}.")
+        raise InputError(
+            f"{path} holds {len(parts)} volumes; choose one, or open one of its files: {listed}."
+        )
     return parts[0]
 
 
