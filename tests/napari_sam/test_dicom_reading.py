@@ -6,7 +6,7 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
-from made_dicom import AXIAL, dataset, pixels_at, save, series, value_of
+from made_dicom import AXIAL, Dataset, dataset, pixels_at, save, series, value_of
 
 from napari_sam.errors import InputError
 from napari_sam.files.medical.dicom import dicom_parts, is_dicom, open_dicom
@@ -239,28 +239,41 @@ def test_negatives_are_turned_round_with_their_windows(tmp_path):
     assert any("MONOCHROME1" in note for note in source.notes)
 
 
-def test_frames_of_one_file_with_a_place_each_are_a_volume(tmp_path):
-    from pydicom.dataset import Dataset
-
-    heights = [4, 0, 2]
-    frames = np.stack([pixels_at((0, 0, z)) for z in heights])
-    data = dataset(frames[0], NumberOfFrames=3, spacing=None)
-    data.PixelData = frames.tobytes()
+def enhanced(path, frames, heights, times=None):
+    """A file of frames, each with its place in a functional group of its own."""
+    data = dataset(frames[0], NumberOfFrames=len(frames), spacing=None)
+    data.PixelData = np.stack(frames).tobytes()
     shared, measures, plane = Dataset(), Dataset(), Dataset()
     measures.PixelSpacing = [1, 1]
     plane.ImageOrientationPatient = list(AXIAL)
     shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
     data.SharedFunctionalGroupsSequence = [shared]
     each = []
-    for height in heights:
-        group, position = Dataset(), Dataset()
+    for height, time in zip(heights, times or [1] * len(heights), strict=True):
+        group, position, content = Dataset(), Dataset(), Dataset()
         position.ImagePositionPatient = [0, 0, height]
-        group.PlanePositionSequence = [position]
+        content.TemporalPositionIndex = time
+        group.PlanePositionSequence, group.FrameContentSequence = [position], [content]
         each.append(group)
     data.PerFrameFunctionalGroupsSequence = each
-    source = open_dicom(save(data, tmp_path / "enhanced"))
+    return save(data, path)
+
+
+def test_frames_of_one_file_with_a_place_each_are_a_volume(tmp_path):
+    heights = [4, 0, 2]
+    path = enhanced(tmp_path / "a", [pixels_at((0, 0, z)) for z in heights], heights)
+    source = open_dicom(path)
     assert (source.axes, source.levels[0].shape, source.depth) == ("ZYX", (3, 6, 8), 2)
     all_in_place(source)
+
+
+def test_frames_of_one_file_at_several_times(tmp_path):
+    times, heights = [2, 2, 2, 1, 1, 1], [4, 0, 2, 4, 0, 2]
+    frames = [np.full((6, 8), 100 * t + z, np.int16) for t, z in zip(times, heights, strict=True)]
+    source = open_dicom(enhanced(tmp_path / "a", frames, heights, times))
+    assert source.axes == "TZYX"
+    assert source.levels[0][:, :, 0, 0].tolist() == [[104, 102, 100], [204, 202, 200]]
+    assert "in the order of their time." in source.notes[0]
 
 
 def test_pictures_without_a_place_are_times_in_colour(tmp_path):
