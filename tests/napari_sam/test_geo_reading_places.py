@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from geo_files import write_raster
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam.cli import main
@@ -228,6 +228,48 @@ def test_what_is_wrong_is_told(
         place_prompts(tmp_path / name, scene)
     assert str(told.value).endswith(".")
     assert "\n" not in str(told.value)
+
+
+@pytest.fixture(scope="module")
+def good_files(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("good")
+    table = on_the_map(scene, [shapely.box(30, 20, 90, 60)], "EPSG:4326", id=[7])
+    contents = {}
+    for ending in ("gpkg", "geojson", "fgb", "parquet", "shp"):
+        write(table, folder / f"a.{ending}")
+        contents[ending] = (folder / f"a.{ending}").read_bytes()
+    contents["csv"] = b"x,y,label\n404251.2,3285090.1,1\n"
+    return contents
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@settings(max_examples=60)
+@given(data=st.data())
+def test_damaged_files_are_refused_or_read(
+    scene: Scene,
+    good_files: dict[str, bytes],
+    tmp_path_factory: pytest.TempPathFactory,
+    data: st.DataObject,
+) -> None:
+    ending = data.draw(st.sampled_from(sorted(good_files)))
+    content = bytearray(good_files[ending])
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(0, len(content) - 1)) :]
+    for _ in range(data.draw(st.integers(0, 6))):
+        if content:
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("bad") / f"a.{ending}"
+    path.write_bytes(content)
+    try:
+        place_prompts(path, scene)
+    except InputError as error:
+        told = str(error)
+    else:
+        told = "."
+    assert "\n" not in told
+    assert told.endswith(".")
 
 
 def test_layers_are_chosen(tmp_path: Path, scene: Scene) -> None:

@@ -100,7 +100,11 @@ class WayToPixels:
         longest = max(x1 - x0, y1 - y0)
         if not 0 < longest < np.inf:
             return shape
-        return need("shapely", "geo").segmentize(shape, longest / _PARTS)
+        shapely = need("shapely", "geo")
+        try:
+            return shapely.segmentize(shape, longest / _PARTS)
+        except shapely.errors.GEOSException:
+            return shape  # of numbers so large or small that there is nothing between them
 
     def corners(self, shape: Any) -> np.ndarray:
         """Return all corners of a shape as (row, col); those that have a place."""

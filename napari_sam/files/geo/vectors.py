@@ -110,9 +110,9 @@ def _from_gdal(path: Path, layer: str | None) -> VectorLayer:
             )
         meta, _, wkb, fields = raw.read(path, layer=layer)
         geometries = shapely.from_wkb([] if wkb is None else wkb)
-    except (pyogrio.errors.DataSourceError, shapely.errors.GEOSException, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except Exception as error:  # damaged files raise a dozen types
         reason = textwrap.shorten(" ".join(str(error).split()).strip(" ."), 160)
         raise InputError(f"{path} cannot be read as a vector file ({reason}).") from error
     names = [str(name).lower() for name in meta["fields"]]
@@ -132,7 +132,10 @@ def _from_gdal(path: Path, layer: str | None) -> VectorLayer:
 
 
 def _tells_its_crs(path: Path) -> bool:
-    content = json.loads(path.read_text(encoding="utf-8-sig"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError):
+        return False  # such as a feature on each line, which GDAL knows too
     return isinstance(content, dict) and isinstance(content.get("crs"), dict)
 
 
@@ -140,7 +143,7 @@ def _from_parquet(path: Path) -> VectorLayer:
     geopandas = need("geopandas", "geo")
     try:
         frame = geopandas.read_parquet(path)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except Exception as error:  # damaged files raise a dozen types
         reason = textwrap.shorten(" ".join(str(error).split()).strip(" ."), 160)
         raise InputError(f"{path} cannot be read as GeoParquet ({reason}).") from error
     columns = [name for name in frame.columns if name != frame.geometry.name]
@@ -161,7 +164,10 @@ def _from_csv(path: Path) -> VectorLayer:
         raise InputError(f"{path} is no text in UTF-8: save it as such.") from error
     lines = text.splitlines()
     reader = csv.DictReader(lines, delimiter=max(",;\t", key=(lines or [""])[0].count))
-    names = {str(name).strip().lower(): name for name in reader.fieldnames or ()}
+    try:
+        names = {str(name).strip().lower(): name for name in reader.fieldnames or ()}
+    except csv.Error as error:
+        raise InputError(f"{path} is no CSV ({error}).") from error
     across = next((x for x, y in _PLACES.items() if names.keys() >= {x, y}), None)
     if across is None and not names.keys() >= set(_BOX):
         raise InputError(
