@@ -35,6 +35,9 @@ def add_open(commands: Any) -> None:
         metavar="IMAGE",
         help="an image file, an OME-Zarr's folder or URL, a session, or a store of embeddings",
     )
+    parser.add_argument(
+        "--part", metavar="NAME", help="which image of a file or folder that holds several"
+    )
     add_model(parser)
 
 
@@ -57,7 +60,7 @@ def add_demo(commands: Any) -> None:
 def _run_open(options: argparse.Namespace) -> None:
     from napari_sam.commands import open as open_command
 
-    open_command.run(options.image, options.model)
+    open_command.run(options.image, options.model, options.part)
 
 
 def _run_demo(options: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ from napari_sam.loading import check_model
 __all__ = ["run"]
 
 
-def run(image: str, model: str) -> None:
+def run(image: str, model: str, part: str | None = None) -> None:
     """Open a window with an image, and wait until it is closed.
 
     Parameters
@@ -16,6 +16,8 @@ def run(image: str, model: str) -> None:
         An image, a session of one, or a store of embeddings.
     model : str
         As `napari_sam.loading.load` takes it.
+    part : str or None
+        Which image of a file that holds several.
 
     Raises
     ------
@@ -27,5 +29,5 @@ def run(image: str, model: str) -> None:
     from napari_sam.widgets import launch
 
     check_model(model, "auto", "auto")
-    launch.show_image(image, model)
+    launch.show_image(image, model, part)
     launch.wait()

@@ -12,7 +12,7 @@ from napari_sam.errors import InputError
 from napari_sam.live.preload import preload
 
 from .attached import attach
-from .opening import image_layers, tell_notes
+from .opening import image_layers, layers_of_parts, tell_notes
 from .readers import get_reader, holds_session
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ __all__ = ["show_image", "show_sample", "wait"]
 PLUGIN = "napari-sam-tiled"
 
 
-def show_image(path: str, model: str | None = None) -> napari.Viewer:
+def show_image(path: str, model: str | None = None, part: str | None = None) -> napari.Viewer:
     """Open a window with an image, and begin to segment it.
 
     Parameters
@@ -32,6 +32,8 @@ def show_image(path: str, model: str | None = None) -> napari.Viewer:
         An image, a session of one, or a store of embeddings.
     model : str, optional
         As `napari_sam.loading.load` takes it.
+    part : str, optional
+        Which image of a file that holds several.
 
     Returns
     -------
@@ -45,7 +47,7 @@ def show_image(path: str, model: str | None = None) -> napari.Viewer:
     """
     preload()
     try:
-        layers = _layers(path)
+        layers = _layers(path, part)
     except InputError as problem:
         if "://" not in path and not Path(path).exists():
             raise
@@ -70,10 +72,10 @@ def wait() -> None:
     napari.run()
 
 
-def _layers(path: str) -> list[LayerData]:
-    read = get_reader(path)
+def _layers(path: str, part: str | None) -> list[LayerData]:
+    read = get_reader(path) if part is None else None
     if read is None:
-        layers = image_layers(path)
+        layers = layers_of_parts(path) if part is None else image_layers(path, part)
         tell_notes(layers)
         return layers
     layers = read(path)

@@ -15,13 +15,16 @@ from napari.utils.notifications import show_info
 from napari_sam.scene import PixelSize, Scene, open_scene
 from napari_sam.scenes.axes import LazyArray, find_axes
 from napari_sam.scenes.lazy import Lazy
-from napari_sam.scenes.opening import open_source
+from napari_sam.scenes.opening import open_source, parts_of
 from napari_sam.scenes.sources import Source
 
 if TYPE_CHECKING:
     from napari.types import LayerData
 
-__all__ = ["image_layers", "tell_notes"]
+__all__ = ["image_layers", "layers_of_parts", "tell_notes"]
+
+_PARTS = 12
+"""So many images of one file are opened at once."""
 
 _LARGE, _SMALL = 4096, 1024
 """Rows or columns from which an image without levels is shown with computed ones, down to which."""
@@ -29,13 +32,15 @@ _LARGE, _SMALL = 4096, 1024
 _COLOURMAPS = ("green", "magenta", "cyan", "yellow", "red", "blue")
 
 
-def image_layers(path: str | Path) -> list[LayerData]:
+def image_layers(path: str | Path, part: str | None = None) -> list[LayerData]:
     """Open an image for napari; nothing is read but what tells the contrast.
 
     Parameters
     ----------
     path : path or URL
         As `napari_sam.scene.open_scene` takes it.
+    part : str, optional
+        Which image of a file that holds several.
 
     Returns
     -------
@@ -53,7 +58,7 @@ def image_layers(path: str | Path) -> list[LayerData]:
     InputError
         If it cannot be opened.
     """
-    source, name = open_source(path), _name(path)
+    source, name = open_source(path, part), _name(path)
     axes = find_axes(tuple(source.levels[0].shape), source.axes, source.name)
     sizes = dict(zip(axes, source.levels[0].shape, strict=True))
     samples = sizes.get("S", 1)
@@ -62,6 +67,7 @@ def image_layers(path: str | Path) -> list[LayerData]:
     layers = []
     image = {
         "image_path": os.fspath(path),
+        "image_part": part,
         "image_axes": axes,
         # What is a colour is no choice.
         "image_channel_count": 1 if in_colour and count <= 4 else count,
@@ -71,14 +77,15 @@ def image_layers(path: str | Path) -> list[LayerData]:
         "image_georeference": source.georeference,
         "image_notes": source.notes,
     }
+    name = name if part is None else f"{name}, {part}"
     if in_colour:
-        scene = open_scene(path, z=sizes.get("Z", 1) // 2)
+        scene = open_scene(path, part=part, z=sizes.get("Z", 1) // 2)
         layers.append(_layer(name, image, (0, 1, 2), _colour(source, axes, scene), rgb=True))
     numbers = [
         n for n in range(3 if in_colour else 0, count) if count > samples or n != source.alpha
     ]
     for place, number in enumerate(numbers):
-        scene = open_scene(path, channels=number, z=sizes.get("Z", 1) // 2)
+        scene = open_scene(path, part=part, channels=number, z=sizes.get("Z", 1) // 2)
         options: dict[str, Any] = {"contrast_limits": _limits(scene)}
         alone = len(numbers) == 1 and not in_colour
         if in_colour:
@@ -89,6 +96,31 @@ def image_layers(path: str | Path) -> list[LayerData]:
         called = name if alone else f"{name}, {_channel(scene.channels[0])}"
         data = _grey(source, axes, divmod(number, samples), scene)
         layers.append(_layer(called, image, number, data, **options))
+    return layers
+
+
+def layers_of_parts(path: str | Path) -> list[LayerData]:
+    """Open the images of a file as `image_layers` does; of several the first is seen.
+
+    Raises
+    ------
+    InputError
+        If they cannot be opened.
+    """
+    parts = parts_of(path)
+    if len(parts) < 2:
+        return image_layers(path)
+    layers: list[LayerData] = []
+    for number, part in enumerate(parts[:_PARTS]):
+        made = image_layers(path, part)
+        for _, options, _ in made if number else ():
+            options["visible"] = False
+        layers += made
+    if len(parts) > _PARTS:
+        show_info(
+            f"{_name(path)} holds {len(parts)} images, of which {_PARTS} are opened: open others "
+            f"with `napari-sam open FILE --part NAME`; they are {', '.join(parts[_PARTS:])}."
+        )
     return layers
 
 

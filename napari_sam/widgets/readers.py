@@ -23,7 +23,7 @@ from napari_sam.tiles.reopening import choices
 from napari_sam.tiles.store import EmbeddingStore, SceneInfo
 
 from .map_position import show_map_position
-from .opening import image_layers, tell_notes
+from .opening import image_layers, layers_of_parts, tell_notes
 from .orientation import show_orientation
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _is_store(path: Path) -> bool:
 
 
 def _read_image(path: str) -> list[LayerData]:
-    layers = image_layers(path)
+    layers = layers_of_parts(path)
     tell_notes(layers)
     viewer = napari.current_viewer()
     if viewer is not None:

@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 
 from napari_sam.errors import InputError
 from napari_sam.scene import PixelSize
-from napari_sam.widgets.opening import image_layers
+from napari_sam.widgets.opening import image_layers, layers_of_parts
 from napari_sam.widgets.pictures import picture_of, plane_of
 
 RNG = np.random.default_rng(3)
@@ -202,3 +202,19 @@ def test_a_series_whose_file_says_so(tmp_path: Path) -> None:
         picture = picture_of(layer)
         assert (picture.path, picture.axes) == (path, "TYX")
         assert plane_of(layer, viewer.dims, picture.axes) == (2, 0)
+
+
+def test_a_file_of_several_images_opens_with_all_of_them(tmp_path: Path) -> None:
+    pixels = np.zeros((2, 40, 50), np.uint8)
+    path = tmp_path / "two.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        for name, image in zip(("left", "right"), pixels, strict=True):
+            tiff.write(image, metadata={"axes": "YX", "Name": name})
+    layers = layers_of_parts(path)
+    assert len(layers) == 2
+    assert [options.get("visible", True) for _, options, _ in layers] == [True, False]
+    parts = [options["metadata"]["image_part"] for _, options, _ in layers]
+    assert len(set(parts)) == 2
+    assert [
+        options["name"].endswith(part) for (_, options, _), part in zip(layers, parts, strict=True)
+    ] == [True, True]

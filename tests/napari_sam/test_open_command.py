@@ -56,7 +56,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def test_open_shows_the_image_and_waits(asked: list[tuple[str, ...]]) -> None:
     assert main(["open", "cells.png"]) == 0
-    assert asked == [("image", "cells.png", "vit_nano"), ("wait",)]
+    assert asked == [("image", "cells.png", "vit_nano", None), ("wait",)]
+    assert main(["open", "plate.zarr", "--part", "B/2/0"]) == 0
+    assert asked[2] == ("image", "plate.zarr", "vit_nano", "B/2/0")
 
 
 def test_open_knows_its_model_before_a_window_opens(
