@@ -1,11 +1,12 @@
-"""Objects followed through stacks from one click and from one box: how well, and how fast.
+"""Objects followed through stacks from one click, one box or one mask: how well, and how fast.
 
     python benchmarks/propagation.py [--medical FOLDER] [--memory 30,120] [--json FILE]
 
 Each object is outlined in its middle plane and followed both ways. Beside the Dice of the whole
 object: that of the box of the middle plane, filled, in every plane in which the object is (the
 floor); of the mask of the middle plane, copied likewise; and of a box around the truth asked in
-each plane by itself. Stacks are made with exact truth; organs are those of shared/devdata/medical.
+each plane by itself. "truth" begins with the true mask, as a person would have drawn it. Stacks
+are made with exact truth; organs are those of shared/devdata/medical.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from report import machine
 
 from napari_sam.scene import Scene, open_scene
 from napari_sam.scenes.planes import at_plane
-from napari_sam.segment.objects import Candidate
+from napari_sam.segment.objects import Candidate, cut_candidate
 from napari_sam.segment.propagation import PlaneSegmenters, Settings, propagate
 from napari_sam.segment.propagation.shapes import box, tight
 from napari_sam.segment.scribbles import MaskRegion, mask_points
@@ -39,7 +40,7 @@ ORGANS = {
     1: "spleen",
     5: "liver",
     52: "aorta",
-    69: "back muscle or bone",
+    69: "humerus",
     79: "spinal cord",
     99: "rib",
 }
@@ -92,7 +93,11 @@ def asked_each(segmenters: PlaneSegmenters, truth: np.ndarray, places: np.ndarra
 
 
 def measure(
-    name: str, scene: Scene, truth: np.ndarray, segmenters: PlaneSegmenters
+    name: str,
+    scene: Scene,
+    truth: np.ndarray,
+    segmenters: PlaneSegmenters,
+    prompts: Sequence[str],
 ) -> Iterator[Result]:
     places = np.flatnonzero(truth.any(axis=(1, 2)))
     middle = int(places[len(places) // 2])
@@ -100,12 +105,17 @@ def measure(
     assert there is not None
     row0, col0, row1, col1 = box(there)
     corners = (row0 - 0.5, col0 - 0.5, row1 + 0.5, col1 + 0.5)
-    prompts = {"click": {"points": mask_points(there, 1)}, "box": {"box": corners}}
+    answers = segmenters((0, middle)).prompt
+    asked = {
+        "click": lambda: answers(points=mask_points(there, 1))[0],
+        "box": lambda: answers(box=corners)[0],
+        "truth": lambda: cut_candidate(truth[middle], 1.0, 1.0, "mask"),
+    }
     floor, copied = np.zeros_like(truth), np.zeros_like(truth)
     floor[places, row0 : row1 + 1, col0 : col1 + 1] = True
     each = asked_each(segmenters, truth, places)
-    for kind, prompt in prompts.items():
-        mask = segmenters((0, middle)).prompt(**prompt)[0]
+    for kind in prompts:
+        mask = asked[kind]()
         if not mask.mask.any():
             continue
         began = time.process_time()
@@ -139,7 +149,7 @@ def measure(
         )
 
 
-def made() -> Iterator[Result]:
+def made(prompts: Sequence[str]) -> Iterator[Result]:
     model = load_model(MODEL, "cpu")
     for name in STACKS:
         stack = made_stack(name)
@@ -150,7 +160,7 @@ def made() -> Iterator[Result]:
             )
 
 
-def organs(folder: Path) -> Iterator[Result]:
+def organs(folder: Path, prompts: Sequence[str]) -> Iterator[Result]:
     scene = open_scene(folder / "ct_dicom")
     known = open_scene(folder / "ct_dicom_labels.nii.gz")
     labels = np.stack(
@@ -163,7 +173,7 @@ def organs(folder: Path) -> Iterator[Result]:
     with tempfile.TemporaryDirectory() as kept:
         segmenters = PlaneSegmenters(scene, model, Path(kept))
         for number, name in ORGANS.items():
-            yield from measure(name, scene, labels == number, segmenters)
+            yield from measure(name, scene, labels == number, segmenters, prompts)
 
 
 class Endless:
@@ -219,6 +229,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--medical", type=Path, help="shared/devdata/medical")
     parser.add_argument("--memory", help="numbers of planes, such as 30,120")
+    parser.add_argument("--prompts", default="click,box,truth", help="some of click,box,truth")
     parser.add_argument("--no-made", action="store_true", help="leave out the made stacks")
     parser.add_argument("--threads", type=int, help="of torch; all cores by default")
     parser.add_argument("--json", type=Path, help="write the figures here")
@@ -231,9 +242,10 @@ def main() -> None:
         return
     record: dict[str, object] = {"machine": machine()}
     print(json.dumps(record["machine"], indent=2), flush=True)
-    parts = {} if args.no_made else {"made": made()}
+    prompts = args.prompts.split(",")
+    parts = {} if args.no_made else {"made": made(prompts)}
     if args.medical is not None:
-        parts["organs"] = organs(args.medical)
+        parts["organs"] = organs(args.medical, prompts)
     for name, results in parts.items():
         print(
             "\n| object | prompt | Dice there | followed | truth's boxes | floor | copied | planes "

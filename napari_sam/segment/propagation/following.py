@@ -15,7 +15,7 @@ from .followed import Evidence, Followed, Plane
 from .judging import confidence, verdict
 from .motion import REMEMBERED, expected
 from .settings import Settings
-from .shapes import Shape, area, between, blended, iou
+from .shapes import Shape, area, between, blended, iou, without_specks
 
 __all__ = ["Segmenters", "Trail", "Way", "interpolated"]
 
@@ -111,7 +111,12 @@ class Trail:
                 continue
             yield from self._bridge(across, known[-1], found)
             across = []
-            known.append((self.way.number(plane), region_of(found.mask)))
+            known.append(
+                (
+                    self.way.number(plane),
+                    MaskRegion(found.mask.row, found.mask.col, found.mask.mask),
+                )
+            )
             del known[:-REMEMBERED]
             yield found
         self.stop = across[0][1] if across else "the last plane was reached"
@@ -142,11 +147,12 @@ class Trail:
         why = verdict(evidence, area(mask), steps, self.settings)
         if why:
             return None, why, True
-        drawn = answer.mask
-        if seen:
-            drawn = drawn_from(wanted, drawn, trust, answer.overlap)
+        drawn = drawn_from(wanted, answer.mask, trust, answer.overlap) if seen else None
+        body = without_specks(drawn or answer.mask)
+        assert body is not None  # an answer is not empty
         self.last = segmenter
-        return Followed(plane, named(drawn), confidence(evidence), evidence), "", True
+        mask_here = named(answer.mask, body)
+        return Followed(plane, mask_here, confidence(evidence), evidence), "", True
 
     def _wanted(
         self, segmenter: PlaneSegmenter, plane: Plane, known: Sequence[tuple[int, MaskRegion]]
@@ -160,7 +166,8 @@ class Trail:
         warp = carry(before, after, mask, guess, self.shape)
         if warp is None:
             return guess, False
-        return warp.carried(mask, self.shape), True
+        carried = warp.carried(mask, self.shape)
+        return (None if carried is None else without_specks(carried)), True
 
     def _bridge(
         self,
@@ -200,17 +207,13 @@ def interpolated(
     return Followed(plane, mask, GUESSED * overlap, evidence, interpolated=True)
 
 
-def drawn_from(wanted: MaskRegion, answer: Candidate, trust: float, overlap: float) -> Candidate:
+def drawn_from(
+    wanted: MaskRegion, answer: Candidate, trust: float, overlap: float
+) -> MaskRegion | None:
     """Draw the mask that was carried here, corrected by the model as far as it is to be trusted."""
     sure = [max(0.0, (one - LEAST_TRUST) / (1 - LEAST_TRUST)) for one in (trust, overlap)]
     weight = MOST_TRUST * sure[0] * sure[1]
-    mask = blended([(wanted, 1 - weight), (answer, weight)])
-    return answer if mask is None else replace(answer, row=mask.row, col=mask.col, mask=mask.mask)
-
-
-def region_of(mask: Candidate) -> MaskRegion:
-    """Return only its pixels."""
-    return MaskRegion(mask.row, mask.col, mask.mask)
+    return blended([(wanted, 1 - weight), (answer, weight)])
 
 
 def as_candidate(mask: MaskRegion) -> Candidate:
@@ -218,6 +221,6 @@ def as_candidate(mask: MaskRegion) -> Candidate:
     return Candidate(mask.row, mask.col, mask.mask, 0.0, 0.0, "propagated")
 
 
-def named(mask: Candidate) -> Candidate:
-    """Return a candidate that says how it came about."""
-    return replace(mask, prompt="propagated")
+def named(answer: Candidate, drawn: MaskRegion) -> Candidate:
+    """Return a mask with the scores of a model's answer, which says how it came about."""
+    return replace(answer, row=drawn.row, col=drawn.col, mask=drawn.mask, prompt="propagated")

@@ -13,7 +13,7 @@ from .asking import learn
 from .followed import Followed, Plane, Propagation
 from .following import Segmenters, Trail, Way
 from .settings import Settings
-from .shapes import tight
+from .shapes import without_specks
 from .spans import blend
 
 __all__ = ["propagate"]
@@ -96,7 +96,7 @@ def propagate(
     way = _way(planes, start)
     known = {}
     for plane, there in {**(fixed or {}), start: mask}.items():
-        cut = tight(there)
+        cut = without_specks(there)
         if cut is None:
             raise InputError(f"The mask in {way.name(plane)} is empty: give one with the object.")
         if plane in set(planes):

@@ -48,7 +48,10 @@ class PlaneSegmenters:
     """
 
     def __init__(self, scene: Scene, model: Sam, folder: Path | None = None) -> None:
+        from napari_sam.tiles.subjects import ModelInfo
+
         self._scene, self._model, self._folder = scene, model, folder
+        self._info = ModelInfo.of(model)
         self._open: OrderedDict[Plane, Segmenter] = OrderedDict()
 
     def __call__(self, plane: Plane) -> Segmenter:
@@ -71,10 +74,10 @@ class PlaneSegmenters:
         from zarr.storage import MemoryStore
 
         from napari_sam.tiles.geometry import TileGeometry
-        from napari_sam.tiles.store import EmbeddingStore, ModelInfo, SceneInfo
+        from napari_sam.tiles.store import EmbeddingStore, SceneInfo
 
         side = self._model.variant.image_size
-        subjects = SceneInfo.of(scene), ModelInfo.of(self._model)
+        subjects = SceneInfo.of(scene), self._info
         geometry = TileGeometry(scene.shape, side, side // 8)
         if self._folder is None:
             return EmbeddingStore.create(MemoryStore(), *subjects, geometry)

@@ -21,9 +21,17 @@ __all__ = [
     "pasted",
     "signed_distance",
     "tight",
+    "without_specks",
 ]
 
 Shape = tuple[int, int]
+
+_SPECK = 0.05
+"""Share of a mask below which a part of it is a speck."""
+
+_THREAD, _BODY = 0.15, 0.8
+"""Half the width of a thread, in radii of a disc as large as the mask; and the share of the mask
+that must be left without threads."""
 
 
 def tight(mask: MaskLike) -> MaskRegion | None:
@@ -33,6 +41,41 @@ def tight(mask: MaskLike) -> MaskRegion | None:
         return None
     part = mask.mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
     return MaskRegion(mask.row + int(rows[0]), mask.col + int(cols[0]), part)
+
+
+def without_specks(mask: MaskLike) -> MaskRegion | None:
+    """Cut a mask to the box of its parts of some size and width; None if it is empty.
+
+    A speck far from the object, or a thread that goes there, of which the model's masks have some,
+    would make the box that is asked for next many times as large as the object. What is a thread
+    all over stays.
+
+    Examples
+    --------
+    >>> mask = np.zeros((30, 60), bool)
+    >>> mask[:20, :20] = mask[10, :50] = mask[29, 59] = True
+    >>> without_specks(MaskRegion(3, 0, mask)).mask.shape
+    (20, 21)
+    """
+    from scipy import ndimage
+
+    whole = tight(mask)
+    if whole is None:
+        return None
+    width = _THREAD * np.sqrt(area(whole) / np.pi)
+    padded = np.pad(whole.mask, 1)
+    deep = ndimage.distance_transform_edt(padded) > width
+    body = padded
+    if deep.any():
+        opened = padded & (ndimage.distance_transform_edt(~deep) < width + 1)
+        if np.count_nonzero(opened) >= _BODY * area(whole):
+            body = opened
+    parts, _ = ndimage.label(body, np.ones((3, 3)))
+    sizes = np.bincount(parts.ravel())[1:]
+    kept = np.flatnonzero(sizes >= _SPECK * sizes.sum()) + 1
+    if not len(kept):  # all of it is specks
+        return whole
+    return tight(MaskRegion(whole.row - 1, whole.col - 1, np.isin(parts, kept)))
 
 
 def area(mask: MaskLike) -> int:
