@@ -32,6 +32,8 @@ class Slice:
            [2, 2, 1]], dtype=uint32)
     >>> found.predicted_ious
     array([0.5 , 0.75], dtype=float32)
+    >>> Slice.of(np.array([[10**9, 0, 5]])).labels
+    array([[1, 0, 2]], dtype=uint32)
     """
 
     labels: np.ndarray
@@ -52,13 +54,20 @@ class Slice:
             For each number; 1 where nothing is told.
         """
         known = {} if predicted_ious is None else predicted_ious
-        numbers, firsts, places = np.unique(labels, return_index=True, return_inverse=True)
-        there = np.flatnonzero(numbers)
+        flat = labels.ravel()
+        most = int(flat.max(initial=0))
+        if most > 2 * flat.size:  # far apart: tables would be larger than the slice
+            numbers, flat = np.unique(flat, return_inverse=True)
+        else:
+            numbers = np.arange(most + 1)
+        firsts = np.full(len(numbers), flat.size)
+        firsts[flat[::-1]] = np.arange(flat.size)[::-1]  # the last one written stays
+        there = np.flatnonzero((firsts < flat.size) & (numbers > 0))
         order = there[np.argsort(firsts[there])]
         new = np.zeros(len(numbers), np.uint32)
         new[order] = np.arange(1, len(order) + 1)
-        ious = [known.get(int(number), 1.0) for number in numbers[order]]
-        return cls(new[places].reshape(labels.shape), np.array(ious, np.float32))
+        ious = [known.get(number, 1.0) for number in numbers[order].tolist()]
+        return cls(new[flat].reshape(labels.shape), np.array(ious, np.float32))
 
     def areas(self) -> np.ndarray:
         """Return how many pixels each object has: (n,) int64."""
