@@ -15,12 +15,12 @@ from typing import Any, NoReturn
 
 from napari_sam import __version__
 from napari_sam.allocator import keep_freed_memory
-from napari_sam.cli_convert import add_convert, add_view
+from napari_sam.cli_convert import add_convert
 from napari_sam.cli_dataset import add_dataset
 from napari_sam.cli_engine import add_engine
 from napari_sam.cli_evaluation import add_compare, add_evaluate
 from napari_sam.cli_models import add_models
-from napari_sam.cli_options import add_model
+from napari_sam.cli_options import add_model, add_plane, add_view
 from napari_sam.cli_segment_volume import add_volume, refuse_without_volume, run_volume
 from napari_sam.cli_segmenting import (
     add_edges,
@@ -96,7 +96,7 @@ examples:
   two objects, a box around each:   napari-sam segment cells.png --box 10,20,60,80 \\
                                         --box 90,15,130,70 -o out
   a detector's boxes:               napari-sam segment map.tif --boxes trees.csv -o out
-  places on a map:                  napari-sam segment map.tif --prompts trees.gpkg -o out
+  places on a map:                  napari-sam segment map.tif --prompts p.gpkg -o out
   everything:                       napari-sam segment cells.png --everything -o out
   ... in a large image, 8 to 60 µm: napari-sam segment slide.ome.tif --everything \\
                                         --sizes 8um,60um -o out
@@ -204,8 +204,7 @@ def _add_segment(commands: "argparse._SubParsersAction[_Parser]") -> None:
     add_sizes(what)
     which = parser.add_argument_group("which plane of which image")
     add_view(which)
-    which.add_argument("--z", metavar="N", type=int, default=0, help="plane (default: 0)")
-    which.add_argument("--t", metavar="N", type=int, default=0, help="time (default: 0)")
+    add_plane(which)
     add_volume(parser)
     how = parser.add_argument_group("with what, and where to")
     add_model(how)
@@ -374,6 +373,8 @@ def _run_segment(options: argparse.Namespace) -> None:
             where=options.store,
             model_name=options.model,
             folder=options.output,
+            view=View(options.part, options.along, options.t, options.z),
+            exports=options.export,
         )
         return
     segment.run(

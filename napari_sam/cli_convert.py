@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from napari_sam.cli_options import add_view
+
 _CONVERT = """\
 Write objects in the format that a GIS, a PACS or a lab takes: from labels, or from
 a session, on the grid of the image that they are of.
@@ -61,19 +63,6 @@ def add_convert(commands: Any) -> None:
     about.add_argument("--model", metavar="M", help="which model found the objects")
     shapes = parser.add_argument_group("shapes of polygons")
     add_shapes(shapes)
-
-
-def add_view(group: Any) -> None:
-    """Let it be said which image of a file, and from which side a volume is looked at."""
-    group.add_argument(
-        "--part", metavar="NAME", help="which image of a file or folder that holds several"
-    )
-    group.add_argument(
-        "--along",
-        choices=("z", "y", "x"),
-        default="z",
-        help="look along this axis of a volume (default: z)",
-    )
 
 
 def add_shapes(group: Any) -> None:

@@ -28,3 +28,22 @@ def add_precision(group: Any) -> None:
         default="auto",
         help="default: auto, the fastest that this machine has",
     )
+
+
+def add_view(group: Any) -> None:
+    """Let it be said which image of a file, and from which side a volume is looked at."""
+    group.add_argument(
+        "--part", metavar="NAME", help="which image of a file or folder that holds several"
+    )
+    group.add_argument(
+        "--along",
+        choices=("z", "y", "x"),
+        default="z",
+        help="look along this axis of a volume (default: z)",
+    )
+
+
+def add_plane(group: Any) -> None:
+    """Let a plane and a time be chosen."""
+    group.add_argument("--z", metavar="N", type=int, default=0, help="plane (default: 0)")
+    group.add_argument("--t", metavar="N", type=int, default=0, help="time (default: 0)")

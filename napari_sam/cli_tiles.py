@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from napari_sam.cli_options import add_device, add_model, add_precision
+from napari_sam.cli_options import add_device, add_model, add_plane, add_precision, add_view
 from napari_sam.tiles.regions import Region
 
 _ENCODE = """\
@@ -74,6 +74,9 @@ def add_encode(commands: Any) -> None:
     what.add_argument(
         "--retry-failed", action="store_true", help="also try tiles again that failed before"
     )
+    which = parser.add_argument_group("which plane of which image")
+    add_view(which)
+    add_plane(which)
     how = parser.add_argument_group("how")
     _add_model(how)
     how.add_argument(
@@ -213,6 +216,7 @@ def _whole_numbers(text: str) -> list[int]:
 
 def _run_encode(options: argparse.Namespace) -> None:
     from napari_sam.commands import encode
+    from napari_sam.commands.views import View
 
     encode.run(
         options.image,
@@ -229,6 +233,7 @@ def _run_encode(options: argparse.Namespace) -> None:
         device=options.device,
         precision=options.precision,
         scheduler=options.scheduler,
+        view=View(options.part, options.along, options.t, options.z),
     )
 
 

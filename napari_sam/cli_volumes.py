@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from napari_sam.cli_convert import add_view
+from napari_sam.cli_options import add_view
 from napari_sam.cli_options import add_model
 
 _PROPAGATE = """\

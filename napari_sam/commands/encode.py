@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam.commands.running import progress_bar, stopping, tell_whose_embeddings
+from napari_sam.commands.views import View
 from napari_sam.errors import InputError
 from napari_sam.loading import check_model
 from napari_sam.tiles.geometry import TileGeometry, TileId
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from napari_sam.tiles.store import EmbeddingStore
     from src_model import Sam
     from src_model.loading import Precision
+
+_FIRST = View()
 
 _FAILURES_SHOWN = 20
 
@@ -44,6 +47,7 @@ def run(
     device: str,
     precision: "Precision",
     scheduler: str | None,
+    view: View = _FIRST,
 ) -> None:
     """Encode an image, or tell what that would take.
 
@@ -70,6 +74,8 @@ def run(
         Repeat tiles that failed before.
     scheduler : str or None
         Address of a dask scheduler whose workers encode.
+    view : View
+        Which plane of which image; of a store that is there, its own.
 
     Raises
     ------
@@ -93,7 +99,7 @@ def run(
     if store is None:
         _refuse_existing(where)
     check_model(model_name, device, precision)
-    scene = open_like(store, image)
+    scene = view.open(image) if store is None else open_like(store, image)
     region = roi if aoi is None else placed_areas(aoi, scene)
     sam = load_like(store, model_name, device, precision)
     if store is None:

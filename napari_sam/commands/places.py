@@ -18,6 +18,7 @@ from napari_sam.files.boxes import DetectedBox
 from napari_sam.files.geo.prompts import PlacedPrompt, place_prompts
 from napari_sam.files.outputs import check_output_folder
 from napari_sam.loading import check_model, load
+from napari_sam.provenance import provenance
 from napari_sam.segment.prompted import as_found, prompt_scene
 from napari_sam.segment.segmenter import Segmenter
 
@@ -89,7 +90,13 @@ def run(
         prompts = [one.prompt for one in asked]
         pixels = read_whole(image, scene)
         objects, hidden, paths = segment_picture(
-            pixels, load(model_name), prompts, columns, folder, stem
+            pixels,
+            load(model_name),
+            prompts,
+            columns,
+            folder,
+            stem,
+            provenance(scene.name, model_name),
         )
         number = len(objects)
         missing = [f"{asked[i].id}: {NOTHING_SEEN}" for i in hidden]

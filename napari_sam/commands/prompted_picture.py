@@ -37,6 +37,7 @@ def segment_picture(
     columns: Mapping[str, Sequence[str]],
     folder: Path,
     stem: str,
+    provenance: Mapping[str, str],
 ) -> tuple[list[SegmentedObject], list[int], tuple[Path, Path, Path]]:
     """Find the object that each prompt means, and write labels, table and overlay.
 
@@ -54,6 +55,8 @@ def segment_picture(
         For the results; created if absent.
     stem : str
         What their names begin with.
+    provenance : mapping of str to str
+        What `napari_sam.provenance.provenance` gives.
 
     Returns
     -------
@@ -82,7 +85,7 @@ def segment_picture(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with written_together(*paths) as (labels_path, table_path, overlay_path):
-            write_labels(labels_path, labels)
+            write_labels(labels_path, labels, provenance)
             write_table(table_path, objects, more)
             write_png(overlay_path, overlay)
     except OSError as error:
