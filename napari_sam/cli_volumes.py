@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from napari_sam.cli_options import add_view
-from napari_sam.cli_options import add_model
+from napari_sam.cli_options import add_model, add_view
 
 _PROPAGATE = """\
 Outline an object in one plane of a stack, and follow it through the others, or through the

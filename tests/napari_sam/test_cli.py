@@ -256,7 +256,7 @@ def test_version_no_command_and_unknown_command(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == f"napari-sam {__version__}\n"
     assert main([]) == 2
     assert "napari-sam demo" in capsys.readouterr().out
-    assert "choose from 'segment', 'convert', " in refused(capsys, "segmnet")
+    assert "choose from 'segment', 'propagate', 'convert', " in refused(capsys, "segmnet")
 
 
 def test_progress_is_told_where_there_is_no_terminal(
