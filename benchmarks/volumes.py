@@ -159,6 +159,19 @@ def scan(args: argparse.Namespace) -> dict[str, Any]:
     truth = nibabel.orientations.apply_orientation(np.asanyarray(known.dataobj), turned)
     truth = truth.transpose(2, 1, 0).astype(np.int64)
     assert truth.shape == (scene.planes, *scene.shape)
+    slices = apart(truth)
+    figures: dict[str, Any] = {"organs": len(np.unique(truth)) - 1}
+    for kind, seen in (("true slices", slices), ("with faults", with_faults(slices, 0))):
+        labels = _in_two(_joined(seen))
+        figures[kind] = {
+            "objects of slices": sum(len(np.unique(plane)) - 1 for plane in seen),
+            "objects": len(np.unique(labels)) - 1,
+            "AP@50": round(float(average_precision(truth, labels)), 2),
+            "AP@50, overlap alone": round(
+                float(average_precision(truth, _in_two(_plain(seen)))), 2
+            ),
+        }
+    print(figures, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         result = segment_volume(
             image, Path(folder), load("vit_nano"), sizes=(LARGE, None), model="vit_nano"
@@ -175,14 +188,14 @@ def scan(args: argparse.Namespace) -> dict[str, Any]:
         over[0] = 0
         other = int(over.argmax())
         best.append(over[other] / np.count_nonzero(mask | (labels == other)) if over.any() else 0.0)
-    figures = {
+    figures["vit_nano"] = {
         "objects of slices": result.of_slices,
         "objects": len(result.labelled.table),
         "left out": result.removed,
-        "organs": len(best),
-        "organs with IoU > 0.5": int(np.count_nonzero(np.array(best) > 0.5)),
+        "large organs": len(best),
+        "... with IoU > 0.5": int(np.count_nonzero(np.array(best) > 0.5)),
         "mean best IoU": round(float(np.mean(best)), 3),
-        "AP@50": round(average_precision(truth, labels), 3),
+        "AP@50": round(float(average_precision(truth, labels)), 3),
         "seconds per slice": round(result.seconds_per_slice, 1),
     }
     print(figures)
