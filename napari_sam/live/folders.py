@@ -104,6 +104,8 @@ def find_session(folder: Path, picture: Picture) -> tuple[Path, Scene | None, li
                 f"{path} cannot be read as a session ({error}): repair it, or move it elsewhere to "
                 f"begin a new one."
             ) from error
+        if picture.is_other_side(was):
+            continue  # its sides have sessions of their own
         scene, why = _opened_like(picture, was)
         if scene is not None:
             return path, scene, notes

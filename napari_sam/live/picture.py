@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_sam.errors import InputError
+from napari_sam.scenes.turning import looked_along
 from napari_sam.tiles.reopening import choices
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from napari_sam.tiles.subjects import SceneInfo
 
 __all__ = ["Picture", "is_flat"]
+
+_SIDES: tuple[Literal["z", "y", "x"], ...] = ("z", "y", "x")
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +113,39 @@ class Picture:
         if like is None or self.axes is not None:  # else its axes say already where it was looked
             options["along"] = self.along
         return open_scene(self.image, **{**options, "t": t, "z": z})
+
+    def is_other_side(self, plane: SceneInfo) -> bool:
+        """Tell whether a plane was looked at along another axis of the image than this says.
+
+        Raises
+        ------
+        InputError
+            If the image cannot be opened.
+
+        Examples
+        --------
+        >>> from napari_sam.tiles.subjects import SceneInfo
+        >>> stack = Picture(np.zeros((5, 40, 50), np.uint8), axes="ZYX")
+        >>> across = Picture(stack.image, axes="ZYX", along="x")
+        >>> across.is_other_side(SceneInfo.of(stack.open()))
+        True
+        """
+        from napari_sam.scenes.axes import find_axes
+        from napari_sam.scenes.opening import open_source
+
+        axes = self.axes
+        if "Z" not in plane.axes:
+            return False
+        if axes is None:
+            source = open_source(self.image, self.part)
+            try:
+                axes = find_axes(tuple(source.levels[0].shape), source.axes, source.name)
+            except InputError:
+                return False  # nothing says from which side it was looked at
+        if "Z" not in axes:
+            return False
+        sides = {side: looked_along(axes, side, self.name) for side in _SIDES}
+        return plane.axes in sides.values() and plane.axes != sides[self.along]
 
 
 def is_flat(plane: SceneInfo) -> bool:

@@ -53,7 +53,7 @@ def scene_of_a_store(
     variant = model_name if own is None else own.variant
     stores = [*_stores_in(folder), *stores_beside(picture)]
     for store in sorted(stores, key=lambda one: one.model.variant.get("name") != variant):
-        if (store.scene.t, store.scene.z) != (t, z):
+        if (store.scene.t, store.scene.z) != (t, z) or picture.is_other_side(store.scene):
             continue
         try:
             scene = picture.open(t, z, like=store.scene)
@@ -87,7 +87,8 @@ def find_store(
         why = "it is no store" if store is None else _misfit(store, scene, model)
         if store is not None and not why:
             return store, path, [*notes, _used(store)]
-        notes.append(f"{path} does not fit and is left alone: {why}.")
+        if store is None or not picture.is_other_side(store.scene):
+            notes.append(f"{path} does not fit and is left alone: {why}.")
     for store in _stores_in(folder, (scene.t, scene.z)):
         if store.model.encodes_like(model) and not _misfit(store, scene, model):
             shared = whose_embeddings(store.model, model, model_name)

@@ -29,7 +29,8 @@ from .offers import Offers
 from .opened import Opened
 from .orientation import show_orientation
 from .pictures import image_meant, picture_of, plane_of
-from .pointer import scene_position
+from .pointer import along_of, scene_position
+from .sides import Side, Sides, check_side
 from .window import main_window, unwrapped
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ _NAME = "napari-sam"
 
 _log = logging.getLogger(__name__)
 
+Channels = int | str | Sequence[int | str] | None
 Work = Callable[[Callable[[object], None], Callable[[], bool]], Any]
 
 
@@ -84,6 +86,7 @@ class Attachment(QObject):
         self._job: Job | None = None
         self._closed = False
         self._clicks, self._keys = Clicks(self), Keys(self)
+        self._sides = Sides(viewer)
         self._drawing_context = DrawingContext(self)
         self._with_window, self._closing = WithWindow(self), Closing(self)
         self._closing.failed.connect(lambda sentence: self.say(sentence, "error"))
@@ -192,10 +195,53 @@ class Attachment(QObject):
         """
         return scripting.ready(self, timeout)
 
+    def look_along(self, side: Side, layer: Image | None = None) -> Job | None:
+        """Show an image with depth from a side, and open that: its own session and embeddings.
+
+        Layers that are turned take the place of the image's layers; when it is looked along z
+        again, those are back. `ready` waits for it.
+
+        Parameters
+        ----------
+        side : {"z", "y", "x"}
+            The axis to look along.
+        layer : Image, optional
+            As `use` takes it.
+
+        Returns
+        -------
+        Job or None
+            None if it is open and seen from there; then the axes of the viewer are set right.
+
+        Raises
+        ------
+        InputError
+            If it has no depth, or another image is just being opened.
+        """
+        layer = image_meant(self.viewer, self.image_layer) if layer is None else unwrapped(layer)
+        self._check_free()
+        opened = self._opened
+        model = DEFAULT_MODEL if opened is None else opened.workplace.model_name
+        here = opened is not None and opened.layer is layer
+        picture = opened.workplace.picture if opened is not None and here else None
+        axes, channels = (None, None) if picture is None else (picture.axes, picture.channels)
+        check_side(layer, side, axes)
+        if not (here and along_of(layer) == side):
+            self._leave("closing the other side")
+        shown = self._sides.turn(layer, side, axes)
+        return None if self._opened is not None else self._open(shown, model, channels)
+
+    def askew(self) -> str | None:
+        """Say what to do if the viewer displays other axes than rows and columns of the image."""
+        return None if self._opened is None else self._opened.askew()
+
     def here(self) -> bool:
         """Tell whether what is shown is the plane that is worked on; say so if it is not."""
         opened = self._opened
         if opened is None:
+            return False
+        if (why := self.askew()) is not None:
+            self.say(why, "warning")
             return False
         if self._job is None and opened.plane_shown == opened.workplace.session.plane:
             return True
@@ -304,7 +350,7 @@ class Attachment(QObject):
         if self._job is not None:
             raise InputError("Something is just being opened: wait until it is there.")
 
-    def _open(self, layer: Image, model: str, channels: int | Sequence[int] | None) -> Job:
+    def _open(self, layer: Image, model: str, channels: Channels) -> Job:
         self._leave("closing the image before")
 
         def work(report: Callable[[object], None], stop: Callable[[], bool]) -> Workplace | None:

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QComboBox
 
 from napari_sam.errors import InputError
 
+from .pictures import upright_of
 from .pointer import axes_of
 
 __all__ = ["ChannelChoice", "channel_count"]
@@ -70,6 +71,7 @@ class ChannelChoice(QComboBox):
 
 def channel_count(layer: Image, axes: str | None = None) -> int:
     """Return how many channels there are to choose from in the image that a layer shows."""
+    layer = upright_of(layer)
     read = layer.metadata
     if read.get("image_data") is layer.data_raw and layer.data_raw is not None:
         return int(read["image_channel_count"])  # of this package's own reader

@@ -59,8 +59,6 @@ class Clicks(QObject):
         attachment = self._attachment
         if attachment.workplace is None or not attachment.intent.clicking:
             return False
-        if attachment.viewer.dims.ndisplay != 2:
-            return False
         active = attachment.viewer.layers.selection.active
         return active is None or str(active.mode) == "pan_zoom"
 
@@ -78,8 +76,10 @@ class Clicks(QObject):
 
     def _clicked(self, world: tuple[float, ...], held: frozenset[str]) -> None:
         attachment = self._attachment
+        if not attachment.here():
+            return
         place = self._place_of(world)
-        if place is None or not attachment.here():
+        if place is None:
             return
         if held <= {"Control"}:
             other = "Control" in held
@@ -110,7 +110,7 @@ class Clicks(QObject):
 
     def _moved(self, viewer: Any, event: Any) -> None:
         attachment = self._attachment
-        if not (attachment.intent.hover and self.listening):
+        if not (attachment.intent.hover and self.listening) or attachment.askew() is not None:
             return
         attachment.offers.look_away()
         place = self._place_of(tuple(event.position))

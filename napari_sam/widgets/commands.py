@@ -155,7 +155,7 @@ def correct(attachment: Attachment, *numbers: int) -> None:
 def correct_here(attachment: Attachment) -> None:
     """Correct the object that is picked, or else the one under the pointer."""
     session = _session(attachment)
-    if not attachment.intent.picked:
+    if not attachment.intent.picked and attachment.here():
         row, col = attachment.to_scene(attachment.viewer.cursor.position)
         found = session.object_at(row, col)
         if found is not None:
@@ -170,6 +170,8 @@ def draw(attachment: Attachment, tool: Tool) -> None:
     _session(attachment)
     layers, viewer = attachment.layers, attachment.viewer
     assert layers is not None
+    if (why := attachment.askew()) is not None:
+        raise InputError(why)
     if tool == "click":
         viewer.layers.selection.active = attachment.image_layer
         attachment.intent.set(clicking=True)

@@ -70,6 +70,8 @@ class Lending:
 def is_image(workplace: Workplace, image: ProjectImage) -> bool:
     """Tell whether what is open is an image of a project."""
     picture = workplace.picture
+    if picture.along != "z":
+        return False  # its sides have sessions of their own
     return str(picture.image) == image.where or (
         picture.path is not None and _same(picture.path, Path(image.where))
     )

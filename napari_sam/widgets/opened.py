@@ -18,6 +18,7 @@ from .jobs import Mailbox
 from .objects_layer import ObjectsLayer
 from .pictures import plane_of
 from .prompt_layers import PromptLayers
+from .sides import can_be_turned, is_askew
 
 if TYPE_CHECKING:
     import napari
@@ -72,12 +73,16 @@ class Opened(QObject):
         self._looker.timeout.connect(self.look)
         layer.events.data.connect(self._replaced)
         self.viewer.layers.events.removed.connect(self._removed)
-        self.viewer.dims.events.current_step.connect(self._start_slider)
+        dims = self.viewer.dims.events
+        dims.current_step.connect(self._start_slider)
+        dims.order.connect(self._displayed)
+        dims.ndisplay.connect(self._displayed)
         self.viewer.scene.camera.events.connect(self._start_looker)
         offers.answered.connect(self._accept_if_wanted)
         offers.problem.connect(self._not_found)
         offers.begin(session, self.embedder.aside)
         self.layers.redraw()
+        self._displayed()
         self.look()
         self.embedder.start()
 
@@ -91,7 +96,10 @@ class Opened(QObject):
         self._mailbox.close()
         self.layer.events.data.disconnect(self._replaced)
         self.viewer.layers.events.removed.disconnect(self._removed)
-        self.viewer.dims.events.current_step.disconnect(self._start_slider)
+        dims = self.viewer.dims.events
+        dims.current_step.disconnect(self._start_slider)
+        dims.order.disconnect(self._displayed)
+        dims.ndisplay.disconnect(self._displayed)
         self.viewer.scene.camera.events.disconnect(self._start_looker)
         offers = self._attachment.offers
         offers.answered.disconnect(self._accept_if_wanted)
@@ -112,6 +120,15 @@ class Opened(QObject):
     def plane_shown(self) -> tuple[int, int]:
         """(t, z) of the plane that the viewer shows."""
         return plane_of(self.layer, self.viewer.dims, self.workplace.scene.axes)
+
+    def askew(self) -> str | None:
+        """Say what to do if the viewer displays other axes than rows and columns of the image."""
+        if not is_askew(self.viewer, self.layer):
+            return None
+        said = f"The viewer does not display the rows and columns of {self.layer.name}"
+        if can_be_turned(self.layer, self.workplace.picture.axes):
+            return f"{said}: choose in Segment, Look along, from which side to segment it."
+        return f"{said}: turn its axes back to segment it."
 
     def look(self) -> None:
         """Have what is visible encoded first."""
@@ -225,6 +242,14 @@ class Opened(QObject):
         plane = self.plane_shown
         if plane != self.workplace.session.plane:
             self.slid.emit(*plane)
+
+    def _displayed(self, event: Any = None) -> None:
+        """Let prompts be drawn only where they land on what is seen."""
+        why = self.askew()
+        if why is not None and not self.layers.hidden:
+            self.end_painting()
+            self._attachment.say(why)
+        self.layers.hidden = why is not None
 
     def _start_slider(self) -> None:
         self._slider.start()

@@ -9,9 +9,10 @@ from napari.layers import Image
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QLabel
 
+from napari_sam.scenes.turning import looked_along
 from napari_sam.scenes.volume_grid import VolumeGrid
 
-from .pointer import axes_shown
+from .pointer import along_of, axes_shown
 from .window import canvas, unwrapped
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def sides_of(layer: Image, world_axes: int, axis: int) -> _Side:
     letter = axes_shown(layer)[nearest]
     if letter not in "ZYX":
         return "", ""
-    low, high = grid.ends("ZYX".index(letter))
+    low, high = grid.ends(looked_along("ZYX", along_of(layer), layer.name).index(letter))
     return (low, high) if steps[nearest][number] > 0 else (high, low)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,13 @@ from napari_sam.live.file_content import Content, content_of
 from napari_sam.live.picture import Picture
 from napari_sam.scene import PixelSize
 
-from .pointer import axes_of, axes_shown, layer_position
+from .pointer import along_of, axes_of, axes_shown, layer_position
 
 if TYPE_CHECKING:
     import napari
     from napari.components import Dims
 
-__all__ = ["image_meant", "picture_of", "plane_of"]
+__all__ = ["image_meant", "picture_of", "pixel_size_of", "plane_of", "upright_of"]
 
 
 def picture_of(layer: Image, channels: int | str | Sequence[int | str] | None = None) -> Picture:
@@ -43,9 +44,15 @@ def picture_of(layer: Image, channels: int | str | Sequence[int | str] | None = 
     InputError
         If it has more than four axes and no labels that say what they are.
     """
+    upright = upright_of(layer)
+    if upright is not layer:
+        picture, turned = picture_of(upright, channels), pixel_size_of(layer)
+        if picture.pixel_size is None and turned == layer.metadata["image_pixel_size"]:
+            turned = None
+        return replace(picture, pixel_size=turned, name=layer.name, along=along_of(layer))
     levels: list[Any] = list(layer.data) if layer.multiscale else [layer.data]
     told, axes = axes_of(layer, labels_only=True), axes_of(layer)
-    size, path = _pixel_size(layer), _file(layer)
+    size, path = pixel_size_of(layer), _file(layer)
     read = layer.metadata
     if read.get("image_data") is layer.data_raw and layer.data_raw is not None:
         # Of this package's own reader, and still what that read.
@@ -53,7 +60,8 @@ def picture_of(layer: Image, channels: int | str | Sequence[int | str] | None = 
         image = read["image_path"] if path is None else path
         if size == read["image_pixel_size"]:
             size = None  # nobody changed it, so that the file's own words count
-        return Picture(image, read["image_axes"], chosen, size, layer.name, path)
+        part = read.get("image_part")
+        return Picture(image, read["image_axes"], chosen, size, layer.name, path, part=part)
     content = None if path is None else content_of(path, levels[0], told, axes)
     if content is not None and _is_as_shown(content, layer):
         chosen = content.channel if channels is None else channels
@@ -135,8 +143,17 @@ def _is_as_shown(content: Content, layer: Image) -> bool:
     return axes == told if told is not None else axes.removesuffix("S").endswith("YX")
 
 
-def _pixel_size(layer: Image) -> PixelSize | None:
-    """Return what the layer's transform makes of a pixel, if its units are lengths."""
+def upright_of(layer: Image) -> Image:
+    """Return the layer that `sides` turned to make this one; itself if it shows its own pixels."""
+    read = layer.metadata
+    upright = read.get("image_upright")
+    if isinstance(upright, Image) and read.get("image_data") is layer.data_raw:
+        return upright
+    return layer
+
+
+def pixel_size_of(layer: Image) -> PixelSize | None:
+    """Return what a layer's transform makes of a pixel, if its units are lengths."""
     axes = axes_shown(layer)
     unit = layer.units[axes.index("Y")]
     if unit != layer.units[axes.index("X")] or not unit.is_compatible_with("meter"):

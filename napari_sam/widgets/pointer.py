@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from napari_sam.scenes.turning import looked_along
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
 __all__ = [
+    "along_of",
     "axes_of",
     "axes_shown",
     "layer_position",
@@ -21,6 +24,12 @@ __all__ = [
 ]
 
 _WORDS = {"time": "T", "depth": "Z", "channel": "C", "row": "Y", "column": "X", "col": "X"}
+
+
+def along_of(layer: Image | Labels) -> Literal["z", "y", "x"]:
+    """Return which axis of its image a layer looks along: z, unless `sides` turned it."""
+    side = layer.metadata.get("image_along")
+    return side if side in ("y", "x") else "z"
 
 
 def axes_of(layer: Image | Labels, labels_only: bool = False) -> str | None:
@@ -46,7 +55,8 @@ def axes_of(layer: Image | Labels, labels_only: bool = False) -> str | None:
     letters = [_WORDS.get(word, word.upper()) for word in words]
     told = set(letters) <= set("TZCYX") and len(set(letters)) == len(letters)
     if told and {"Y", "X"} <= set(letters):
-        return "".join(letters) + samples
+        side = along_of(layer) if "Z" in letters else "z"
+        return looked_along("".join(letters), side, layer.name) + samples
     if labels_only or layer.ndim > 4:
         return None
     return "TZYX"[-layer.ndim :] + samples
@@ -63,7 +73,8 @@ def axes_shown(layer: Image | Labels, axes: str | None = None) -> str:
         Of the scene that it shows all of, or one channel of: its file may know more than a layer
         without labels. An axis of channels that the layer lacks is left out.
     """
-    for known in (axes_of(layer, labels_only=True), axes, axes_of(layer)):
+    told = axes if along_of(layer) == "z" else None  # a turned one has its axes in another order
+    for known in (axes_of(layer, labels_only=True), told, axes_of(layer)):
         letters = (known or "").replace("S", "")
         for candidate in (letters, letters.replace("C", "")):
             if len(candidate) == layer.ndim:

@@ -46,6 +46,7 @@ class PromptLayers(QObject):
         self.shapes: PromptShapes | None = None
         self.preview: PreviewLayer | None = None
         self._closing = self._adding = False
+        self._hidden: list[Layer] | None = None
         self._place = placed_like(self.viewer, image)
         for event in self._moves():
             event.connect(self._moved)
@@ -74,6 +75,25 @@ class PromptLayers(QObject):
     def viewer(self) -> napari.Viewer:
         """Where they are shown."""
         return self._attachment.viewer
+
+    @property
+    def hidden(self) -> bool:
+        """Whether they are not to be seen, and nothing can be drawn in them."""
+        return self._hidden is not None
+
+    @hidden.setter
+    def hidden(self, hidden: bool) -> None:
+        if hidden == self.hidden:
+            return
+        if self._hidden is not None:
+            for layer in self._hidden:
+                layer.visible = True
+            self._hidden = None
+            return
+        self.flush()
+        self._hidden = [layer for layer in self.all() if layer.visible]
+        for layer in self._hidden:
+            layer.visible = False
 
     def all(self) -> list[Layer]:
         """Return the layers that there are."""
@@ -128,6 +148,9 @@ class PromptLayers(QObject):
         return {"name": name, **self._place}
 
     def _add(self, layer: Any) -> Any:
+        if self._hidden is not None:
+            layer.visible = False
+            self._hidden.append(layer)
         return self.viewer.add_layer(layer)
 
     def _moves(self) -> list[Any]:

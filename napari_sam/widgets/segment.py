@@ -20,9 +20,12 @@ from .controls import LayerList, Message, button, combo, in_a_row, labelled, scr
 from .export import ExportButton
 from .help import show_help
 from .other_layers import OtherLayers
+from .side_choice import SideChoice
 
 if TYPE_CHECKING:
     import napari
+
+    from .sides import Side
 
 __all__ = ["SegmentWidget"]
 
@@ -80,6 +83,9 @@ class SegmentWidget(QWidget):
         self.image = LayerList("The image layer to segment")
         self.channels = ChannelChoice()
         self.several = labelled(("Channels", self.channels))
+        self.side = SideChoice()
+        self.side.chosen.connect(self._look_along)
+        self.deep = labelled(("Look along", self.side))
         self.image.currentIndexChanged.connect(self._show_state)
         self.start = button(
             "Start", "Open the image: go on where it was left, or begin", self._start
@@ -177,6 +183,7 @@ class SegmentWidget(QWidget):
             self,
             labelled(("Image", self.image)),
             self.several,
+            self.deep,
             self.start,
             self.message,
             separator(),
@@ -199,6 +206,13 @@ class SegmentWidget(QWidget):
             self.attachment.use(layer, channels=self.channels.channels())
         except InputError as error:
             self.attachment.say(str(error), "warning")
+
+    def _look_along(self, side: Side) -> None:
+        try:
+            self.attachment.look_along(side, self.image.layer)
+        except InputError as error:
+            self.attachment.say(str(error), "warning")
+        self._show_state()
 
     def _object_chosen(self, number: int) -> None:
         if not self._updating:
@@ -265,6 +279,8 @@ class SegmentWidget(QWidget):
         known = is_open and chosen is attachment.image_layer
         axes = workplace.picture.axes if workplace is not None and known else None
         self.several.setVisible(self.channels.offer(chosen, axes))
+        self.deep.setVisible(self.side.offer(chosen, axes))
+        self.deep.setEnabled(not attachment.busy)
         self.start.setText(
             "Opening ..." if attachment.busy
             else "Open again" if known
