@@ -9,6 +9,10 @@ import pytest
 
 WIDGETS = Path(__file__).parent / "napari_sam" / "widgets"
 
+# Processes that share the work (`pytest -n 2`) must not each take all processors.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # One name says it to qtpy, which the plugin uses, and to pytest-qt.
 os.environ.setdefault("QT_API", "pyside6")
 os.environ["PYTEST_QT_API"] = os.environ["QT_API"]
