@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from napari_sam.commands.convert import check_export, export
 from napari_sam.commands.running import ROWS_SHOWN, progress_bar, stopping
 from napari_sam.commands.segment_scene import Sizes, stem_of
+from napari_sam.commands.views import View
 from napari_sam.errors import InputError
 from napari_sam.files.outputs import check_output_folder, written_together
 from napari_sam.files.zarr_images import is_zarr
@@ -99,7 +100,7 @@ def run(
     for path in exports:
         check_export(path)
     check_model(model_name, "auto", "auto")
-    stem = stem_of(image) + ("" if part is None else f"-{part}") + (f"-t{t}" if t else "")
+    stem = stem_of(image) + View(part=part, t=t).mark
     labels, table = folder / f"{stem}_labels.zarr", folder / f"{stem}_objects.csv"
     if labels.exists() and not is_zarr(labels):
         raise InputError(f"{labels} is no Zarr: remove it, or choose another folder.")
