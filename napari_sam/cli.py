@@ -373,7 +373,7 @@ def _run_segment(options: argparse.Namespace) -> None:
             where=options.store,
             model_name=options.model,
             folder=options.output,
-            view=View(options.part, options.along, options.t, options.z),
+            view=View(options.part, options.along, options.t, options.z, options.window),
             exports=options.export,
         )
         return
@@ -388,7 +388,7 @@ def _run_segment(options: argparse.Namespace) -> None:
         scheduler=options.scheduler,
         model_name=options.model,
         folder=options.output,
-        view=View(options.part, options.along, options.t, options.z),
+        view=View(options.part, options.along, options.t, options.z, options.window),
         exports=options.export,
     )
 
@@ -407,7 +407,7 @@ def _run_prompts(options: argparse.Namespace) -> None:
         where=options.store,
         model_name=options.model,
         folder=options.output,
-        view=View(options.part, options.along, options.t, options.z),
+        view=View(options.part, options.along, options.t, options.z, options.window),
         exports=options.export,
     )
 

@@ -47,3 +47,9 @@ def add_plane(group: Any) -> None:
     """Let a plane and a time be chosen."""
     group.add_argument("--z", metavar="N", type=int, default=0, help="plane (default: 0)")
     group.add_argument("--t", metavar="N", type=int, default=0, help="time (default: 0)")
+    group.add_argument(
+        "--window",
+        metavar="NAME",
+        help="of DICOM and NIfTI: what is black and white, such as lung or bone (default: the "
+        "file's first window)",
+    )

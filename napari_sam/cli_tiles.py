@@ -233,7 +233,7 @@ def _run_encode(options: argparse.Namespace) -> None:
         device=options.device,
         precision=options.precision,
         scheduler=options.scheduler,
-        view=View(options.part, options.along, options.t, options.z),
+        view=View(options.part, options.along, options.t, options.z, options.window),
     )
 
 

@@ -28,7 +28,7 @@ from napari_sam.files.zarr_images import is_zarr
 from napari_sam.live.search import within
 from napari_sam.loading import check_model
 from napari_sam.provenance import provenance
-from napari_sam.scene import open_scene
+from napari_sam.scene import Normalisation, open_scene
 from napari_sam.segment.everything import (
     segment_everything,
     write_labels,
@@ -45,6 +45,7 @@ from napari_sam.tiles.geometry import TileGeometry
 from napari_sam.tiles.reopening import load_like, open_like
 from napari_sam.tiles.store import EmbeddingStore, Failure, ModelInfo, SceneInfo, StoreUnusable
 from napari_sam.tiles.store_errors import called
+from napari_sam.tiles.subjects import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -300,6 +301,12 @@ def check_plane(where: str, there: SceneInfo, scene: Scene) -> None:
         raise InputError(
             f"{where} has embeddings of the plane t={there.t}, z={there.z} (axes {there.axes}), "
             f"and t={scene.t}, z={scene.z} (axes {scene.axes}) is asked for: give another --store."
+        )
+    if scene.windows and plain(there.normalisation) != plain(scene.normalisation.to_dict()):
+        raise InputError(
+            f"{where} has embeddings of the image stretched by another window "
+            f"({Normalisation.from_dict(there.normalisation).describe()}): give that --window, or "
+            f"another --store."
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -23,12 +23,15 @@ class View:
         From which side a volume is looked at.
     t, z : int
         Time and plane.
+    window : str or None
+        By which of the file's windows it is stretched, such as "lung"; the first by default.
     """
 
     part: str | None = None
     along: Literal["z", "y", "x"] = "z"
     t: int = 0
     z: int = 0
+    window: str | None = None
 
     def open(self, image: str) -> Scene:
         """Open the image so.
@@ -36,11 +39,15 @@ class View:
         Raises
         ------
         InputError
-            If there is no such image, part or plane.
+            If there is no such image, part, plane or window.
         """
         from napari_sam.scene import open_scene
+        from napari_sam.scenes.normalisation import of_window
 
-        return open_scene(image, part=self.part, along=self.along, t=self.t, z=self.z)
+        scene = open_scene(image, part=self.part, along=self.along, t=self.t, z=self.z)
+        if self.window is None:
+            return scene
+        return replace(scene, normalisation=of_window(scene, self.window))
 
     @property
     def mark(self) -> str:
@@ -58,4 +65,5 @@ class View:
         )
         along = "" if self.along == "z" else f"-along-{self.along}"
         time = f"-t{self.t}" if self.t else ""
-        return part + along + time + (f"-z{self.z}" if self.z else "")
+        plane = f"-z{self.z}" if self.z else ""
+        return part + along + time + plane + ("" if self.window is None else f"-{self.window}")

@@ -93,7 +93,9 @@ class Slices:
         store, path, _ = find_store(self._picture, self._folder, info, self._model, name)
         if store is None:
             store = made_store(path, scene, info, self._model)
-        return Slice(scene, info, store, Segmenter(scene, store, self._sam_for(store)))
+        sam = self._sam_for(store)
+        about = self._model if sam is self.sam else None
+        return Slice(scene, info, store, Segmenter(scene, store, sam, about))
 
     def _scene(self, t: int, z: int) -> Scene:
         """Return a plane with the stretch that it had, or else with that of the others."""

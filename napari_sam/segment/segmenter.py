@@ -18,7 +18,7 @@ from .scribbles import SURE
 if TYPE_CHECKING:
     from napari_sam.scene import Scene
     from napari_sam.tiles.geometry import TileId
-    from napari_sam.tiles.store import EmbeddingStore
+    from napari_sam.tiles.store import EmbeddingStore, ModelInfo
     from src_model import Sam
 
 __all__ = ["Segmenter"]
@@ -35,6 +35,8 @@ class Segmenter:
         Its embeddings; those that are missing are made and stored.
     model : Sam
         The network that they are made with.
+    about : ModelInfo, optional
+        Of it, where it is known: hashing the weights of a large model takes seconds.
 
     Raises
     ------
@@ -62,10 +64,17 @@ class Segmenter:
     True
     """
 
-    def __init__(self, scene: Scene, store: EmbeddingStore, model: Sam) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        store: EmbeddingStore,
+        model: Sam,
+        about: ModelInfo | None = None,
+    ) -> None:
         from napari_sam.tiles.embeddings import Embeddings
 
-        self._decoder: Decoder = EmbeddingDecoder(Embeddings(store, model, scene), model)
+        embeddings = Embeddings(store, model, scene, about=about)
+        self._decoder: Decoder = EmbeddingDecoder(embeddings, model)
         self._store: EmbeddingStore | None = store
         self._scene: Scene | None = scene
 

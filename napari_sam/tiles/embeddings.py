@@ -55,6 +55,8 @@ class Embeddings:
         in another precision than the store was encoded in.
     max_bytes : int
         How much memory those that are kept may take; 512 MiB hold 128 of the published models.
+    about : ModelInfo, optional
+        Of `sam`, where it is known: hashing the weights of a large model takes seconds.
 
     Raises
     ------
@@ -93,10 +95,11 @@ class Embeddings:
         sam: Sam,
         scene: Scene | None = None,
         max_bytes: int = 512 << 20,
+        about: ModelInfo | None = None,
     ) -> None:
         if max_bytes < 0:
             raise ValueError(f"max_bytes must be 0 or more, not {max_bytes}.")
-        model = ModelInfo.of(sam)
+        model = ModelInfo.of(sam) if about is None else about
         store.check(
             # What is read may be of another precision: its masks are nearly the same.
             model=replace(model, precision=store.model.precision),

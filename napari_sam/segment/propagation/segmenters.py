@@ -64,7 +64,7 @@ class PlaneSegmenters:
         """
         if plane not in self._open:
             scene = at_plane(self._scene, *plane)
-            self._open[plane] = Segmenter(scene, self._store(scene), self._model)
+            self._open[plane] = Segmenter(scene, self._store(scene), self._model, self._info)
         self._open.move_to_end(plane)
         while len(self._open) > _OPEN:
             self._open.popitem(last=False)
