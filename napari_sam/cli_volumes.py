@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam.cli_options import add_model, add_view
+from napari_sam.cli_segment import parse_box, parse_point
 
 _PROPAGATE = """\
 Outline an object in one plane of a stack, and follow it through the others, or through the
@@ -28,8 +29,6 @@ examples:
 
 def add_propagate(commands: Any) -> None:
     """Describe the command to the parser of `napari-sam`."""
-    from napari_sam.cli import parse_box, parse_point
-
     parser = commands.add_parser(
         "propagate",
         usage="napari-sam propagate IMAGE --z N (--point|--box) -o FILE",
