@@ -14,6 +14,7 @@ from napari_sam.errors import InputError
 from napari_sam.scene import Scene, open_scene
 from napari_sam.scenes.formats import find_format
 from napari_sam.scenes.lazy import Lazy
+from napari_sam.scenes.turning import looked_along
 from napari_sam.session import Session
 from napari_sam.sessions.folder import read_head
 from napari_sam.sessions.opening import ENDING, find_image, image_of, sessions_in
@@ -25,6 +26,7 @@ from napari_sam.tiles.store import EmbeddingStore, SceneInfo
 from .map_position import show_map_position
 from .opening import image_layers, layers_of_parts, tell_notes
 from .orientation import show_orientation
+from .sides import SIDES, Side, axes_turned, transposed
 
 if TYPE_CHECKING:
     from napari.types import LayerData
@@ -145,9 +147,10 @@ def _objects(
     data, options = image[0], image[1]
     first = data[0] if options["multiscale"] else data
     axes = "".join(options["axis_labels"]).upper()
-    front = first.shape[: len(axes) - 2]
+    order = axes_turned(axes, side := _side_of(scene, options["metadata"]["image_axes"]))
+    front = tuple(first.shape[axis] for axis in order[:-2])
     largest = max(scene.shape)
-    count = 1 if largest <= _LARGE else max(1, (largest // _MAP).bit_length())
+    count = 1 if side != "z" or largest <= _LARGE else max(1, (largest // _MAP).bit_length())
     levels = [
         Lazy(
             (*front, *level.shape),
@@ -156,6 +159,9 @@ def _objects(
         )
         for number, level in enumerate(scene.levels[:count])
     ]
+    if side != "z":  # shown where they are in the volume, whose layer is looked at along z
+        levels = [transposed(levels[0], np.argsort(order).tolist())]
+    seen = "" if side == "z" else f", along {side}"
     several = len(levels) > 1
     features = {
         "index": [row["id"] for row in rows],
@@ -163,13 +169,22 @@ def _objects(
         "area_px": [row["area_px"] for row in rows],
     }
     shown = {
-        "name": f"objects of {options['name']} (as saved)",
+        "name": f"objects of {options['name']}{seen} (as saved)",
         "multiscale": several,
         "axis_labels": options["axis_labels"],
         "features": features,
         **{name: options[name] for name in ("scale", "units") if name in options},
     }
     return levels if several else levels[0], shown, "labels"
+
+
+def _side_of(scene: Scene, axes: str) -> Side:
+    """Return from which side of an image, whose axes these are, a scene was looked at."""
+    if "Z" in axes:
+        for side in SIDES:
+            if looked_along(axes, side, scene.name) == scene.axes:
+                return side
+    return "z"
 
 
 def _painted(session: Session, level: int, front: str, parts: tuple[slice, ...]) -> np.ndarray:

@@ -12,11 +12,10 @@ from napari_sam.scenes.volume_grid import VolumeGrid
 
 from .pictures import upright_of
 from .pointer import along_of, axes_of
-from .sides import Side, can_be_turned
+from .sides import SIDES, can_be_turned
 
 __all__ = ["SideChoice", "names_of_sides"]
 
-_SIDES: tuple[Side, ...] = ("z", "y", "x")
 _PLANES: tuple[Literal["axial", "coronal", "sagittal"], ...] = ("axial", "coronal", "sagittal")
 
 
@@ -33,7 +32,7 @@ class SideChoice(QComboBox):
             "their own, which are there again when you come back. Choosing the one that is shown "
             "sets napari's axes right, and the view"
         )
-        self.activated.connect(lambda index: self.chosen.emit(_SIDES[index]))
+        self.activated.connect(lambda index: self.chosen.emit(SIDES[index]))
 
     def offer(self, layer: Image | None, axes: str | None = None) -> bool:
         """List the sides of a layer's image, show which one it is; return whether there are any.
@@ -53,7 +52,7 @@ class SideChoice(QComboBox):
         if texts != [self.itemText(index) for index in range(self.count())]:
             self.clear()
             self.addItems(texts)
-        self.setCurrentIndex(_SIDES.index(along_of(layer)))
+        self.setCurrentIndex(SIDES.index(along_of(layer)))
         return True
 
 
@@ -61,6 +60,6 @@ def names_of_sides(layer: Image) -> list[str]:
     """Return what looking along z, y and x is called: of a medical volume as radiologists do."""
     grid = upright_of(layer).metadata.get("image_grid")
     if not isinstance(grid, VolumeGrid):
-        return list(_SIDES)
+        return list(SIDES)
     planes = {grid.anatomical(plane): plane for plane in _PLANES}
-    return [f"{side} ({planes[side]})" for side in _SIDES]
+    return [f"{side} ({planes[side]})" for side in SIDES]

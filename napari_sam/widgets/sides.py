@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,9 +20,21 @@ from .pointer import along_of, axes_shown, layer_position, rows_and_cols
 if TYPE_CHECKING:
     import napari
 
-__all__ = ["Side", "Sides", "can_be_turned", "check_side", "is_askew", "straighten", "turned_layer"]
+__all__ = [
+    "SIDES",
+    "Side",
+    "Sides",
+    "axes_turned",
+    "can_be_turned",
+    "check_side",
+    "is_askew",
+    "straighten",
+    "transposed",
+    "turned_layer",
+]
 
 Side = Literal["z", "y", "x"]
+SIDES: tuple[Side, ...] = ("z", "y", "x")
 
 _LOOKS = ("contrast_limits", "gamma", "colormap", "opacity", "blending", "visible")
 """What a person changes in a layer, which goes with the image to its other sides."""
@@ -80,10 +93,10 @@ class Sides:
         upright = upright_of(layer)
         shown = axes_shown(upright, axes)
         planes = self._planes.setdefault(upright, {})
-        before = _permutation(shown, along_of(layer))
+        before = axes_turned(shown, along_of(layer))
         depth = shown.index("Z")
         planes[along_of(layer)] = middle[depth]
-        middle = middle[np.argsort(before)][_permutation(shown, side)]
+        middle = middle[np.argsort(before)][axes_turned(shown, side)]
         middle[depth] = planes.get(side, middle[depth])
         replaced = {one: self._other_side(one, side, axes) for one in _of_the_image(viewer, layer)}
         for one, other in replaced.items():
@@ -135,9 +148,9 @@ def turned_layer(upright: Image, side: Literal["y", "x"], axes: str | None = Non
         Its scale, units, labels and metadata follow, and `pictures.picture_of` tells what it is.
     """
     shown = axes_shown(upright, axes)
-    order = _permutation(shown, side)
+    order = axes_turned(shown, side)
     levels = list(upright.data) if upright.multiscale else [upright.data]
-    turned = [_transposed(level, [*order, *range(len(order), level.ndim)]) for level in levels]
+    turned = [transposed(level, [*order, *range(len(order), level.ndim)]) for level in levels]
     layer = Image(
         turned if upright.multiscale else turned[0],
         name=f"{upright.name}, along {side}",
@@ -197,25 +210,27 @@ def straighten(viewer: napari.Viewer) -> None:
     viewer.dims.order = tuple(range(viewer.dims.ndim))
 
 
-def _permutation(shown: str, along: Side) -> list[int]:
-    """Return for each axis of a turned layer which of the upright one it is.
+def axes_turned(shown: str, side: Side) -> list[int]:
+    """Return for each axis of a turned layer which axis of the upright one it is.
 
-    >>> _permutation("TZYX", "y"), _permutation("TZYX", "x")
+    Examples
+    --------
+    >>> axes_turned("TZYX", "y"), axes_turned("TZYX", "x")
     ([0, 2, 1, 3], [0, 3, 1, 2])
     """
-    turned = looked_along(shown, along, "the image")
+    turned = looked_along(shown, side, "the image")
     return [turned.index(axis) for axis in shown]
 
 
-def _transposed(array: Any, order: list[int]) -> Any:
-    """Turn an array, or what is read when it is indexed."""
+def transposed(array: Any, order: Sequence[int]) -> Any:
+    """Put the axes of an array into another order, also of one that is read when it is indexed."""
     if isinstance(array, np.ndarray):
         return array.transpose(order)
     shape = tuple(array.shape[axis] for axis in order)
     return Lazy(shape, np.dtype(array.dtype), partial(_window, array, order))
 
 
-def _window(array: Any, order: list[int], parts: tuple[slice, ...]) -> np.ndarray:
+def _window(array: Any, order: Sequence[int], parts: tuple[slice, ...]) -> np.ndarray:
     back = np.argsort(order)
     return np.asarray(array[tuple(parts[place] for place in back)]).transpose(order)
 
@@ -252,10 +267,11 @@ def _of_the_image(viewer: napari.Viewer, layer: Image) -> list[Image]:
     ]
 
 
-def _file_of(layer: Image) -> str | None:
+def _file_of(layer: Image) -> tuple[str, str | None] | None:
+    """Return which file a layer is from, and which of its images."""
     upright = upright_of(layer)
     path = upright.metadata.get("image_path") or upright.source.path
-    return None if path is None else str(path)
+    return None if path is None else (str(path), upright.metadata.get("image_part"))
 
 
 def _middle(viewer: napari.Viewer, layer: Image) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from driving import PLAIN, Discs, Driven, discs, drive, own_sessions
 from napari.layers import Image
 from qtpy.QtCore import QCoreApplication, QPoint, Qt
@@ -18,10 +19,12 @@ from qtpy.QtTest import QTest
 
 from napari_sam.live.exporting import export_session
 from napari_sam.scene import PixelSize
-from napari_sam.sessions.volumes import labelled
+from napari_sam.segment.scribbles import MaskRegion
+from napari_sam.session import Session
 from napari_sam.widgets.opening import image_layers
 from napari_sam.widgets.orientation import show_orientation
 from napari_sam.widgets.pictures import picture_of, pixel_size_of, plane_of
+from napari_sam.widgets.readers import get_reader
 from napari_sam.widgets.side_choice import names_of_sides
 from napari_sam.widgets.sides import turned_layer
 from napari_sam.widgets.window import canvas
@@ -240,7 +243,6 @@ def test_medical_volumes_keep_their_place_in_the_patient(
 def test_channels_go_together_and_other_stacks_are_hidden(
     make_napari_viewer: Callable[..., Any], discs: list[Discs], tmp_path: Path
 ) -> None:
-    tifffile = pytest.importorskip("tifffile")
     path = tmp_path / "cells.ome.tif"
     pixels = np.stack([STACK, STACK[::-1]], axis=1)
     tifffile.imwrite(path, pixels, metadata={"axes": "ZCYX"})
@@ -265,3 +267,22 @@ def test_channels_go_together_and_other_stacks_are_hidden(
     choose(driven, "z")
     assert other.visible
     assert len(images(viewer)) == 3
+
+
+@pytest.mark.parametrize("side", ["y", "x"])
+def test_objects_of_a_side_are_read_where_they_lie(tmp_path: Path, side: Any) -> None:
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, STACK, metadata={"axes": "ZYX"})
+    ((data, options, _),) = image_layers(path)
+    picture = picture_of(turned_layer(Image(data, **options), side))
+    with Session.create(
+        tmp_path / "stack.tif.napari-sam" / "session", picture.open(z=7)
+    ) as session:
+        session.add_object(MaskRegion(4, 6, np.ones((5, 7), bool)))
+    reader = get_reader(str(tmp_path / "stack.tif.napari-sam"))
+    assert reader is not None
+    _, (labels, options, _) = reader(str(tmp_path / "stack.tif.napari-sam"))
+    expected = np.zeros(STACK.shape, int)
+    expected[{"y": np.s_[4:9, 7, 6:13], "x": np.s_[4:9, 6:13, 7]}[side]] = 1
+    np.testing.assert_array_equal(labels, expected)
+    assert options["name"] == f"objects of stack, along {side} (as saved)"
