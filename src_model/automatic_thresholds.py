@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .errors import CheckpointError
+from .safetensors_files import read_metadata, write_safetensors
 
 __all__ = [
     "AutomaticThresholds",
@@ -84,8 +85,6 @@ def read_thresholds(path: str | os.PathLike[str]) -> AutomaticThresholds | None:
     CheckpointError
         If the file or what it says is damaged.
     """
-    from .weight_files import read_metadata
-
     return thresholds_in(read_metadata(path), Path(path))
 
 
@@ -100,8 +99,6 @@ def write_thresholds(path: str | os.PathLike[str], thresholds: AutomaticThreshol
         If the file is damaged, or cannot be written.
     """
     from safetensors.torch import load_file
-
-    from .weight_files import read_metadata, write_safetensors
 
     path = Path(path)
     metadata = read_metadata(path) | thresholds_metadata(thresholds)

@@ -7,8 +7,7 @@ import json
 import os
 import pickle
 import re
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,13 @@ from torch import Tensor
 
 from .automatic_thresholds import thresholds_metadata
 from .errors import CheckpointError
+from .safetensors_files import (
+    damaged,
+    is_safetensors,
+    read_metadata,
+    write_safetensors,
+    write_whole,
+)
 from .sam import Sam
 from .variants import Variant
 
@@ -81,7 +87,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"There is no file {path}: check the path.")
     state: Any
-    if _is_safetensors(path):
+    if is_safetensors(path):
         state = _read_safetensors(path)
     else:
         state = _read_torch(path)
@@ -132,26 +138,6 @@ def read_variant(path: str | os.PathLike[str]) -> Variant | None:
             f"{path} describes an architecture this version cannot build "
             f"({str(error).rstrip('.')}): pass its Variant explicitly, or update this package."
         ) from error
-
-
-def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Read what a safetensors file says about itself; nothing of any other file.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is damaged.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    path = Path(path)
-    if not path.is_file() or not _is_safetensors(path):
-        return {}
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except SafetensorError as error:
-        raise CheckpointError(_damaged(path, error)) from error
 
 
 def load_weights(sam: Sam, path: str | os.PathLike[str]) -> None:
@@ -258,55 +244,12 @@ def save_for_others(sam: Sam, path: str | os.PathLike[str]) -> None:
             for key, tensor in sam.state_dict().items()
         }
         state = {key: tensor.contiguous() for key, tensor in state.items()}
-        _write_whole(path, lambda whole: torch.save(state, whole))
+        write_whole(path, lambda whole: torch.save(state, whole))
     else:
         raise CheckpointError(
             f"Weights are saved as .safetensors, .pth or .pt: let the name {path} end in one of "
             f"these."
         )
-
-
-def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file that appears under its name only when it is whole.
-
-    Parameters
-    ----------
-    path : Path
-        The file; it gets the permissions that the user's umask gives to new files.
-    tensors : dict of str to Tensor
-        Contiguous, on the CPU.
-    metadata : dict of str to str
-        What the file says about itself.
-
-    Raises
-    ------
-    CheckpointError
-        If it cannot be written.
-    """
-    from safetensors.torch import save_file
-
-    _write_whole(path, lambda whole: save_file(tensors, whole, metadata))
-
-
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let a file be written beside its place, and bring it there when it is whole."""
-    try:
-        # Beside the target, because only within one file system a rename is all or nothing.
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-            whole = Path(folder) / path.name
-            whole.touch()
-            mode = whole.stat().st_mode  # safetensors itself does not heed the umask
-            write(whole)
-            whole.chmod(mode)
-            os.replace(whole, path)
-    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError where a disk is full
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition(
-            "\n"
-        )[0]
-        raise CheckpointError(
-            f"{path} could not be written ({reason}): choose an existing folder with free space "
-            f"that you may write to."
-        ) from error
 
 
 def model_hash(sam: Sam) -> str:
@@ -363,14 +306,6 @@ def _hash(dimensions: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _is_safetensors(path: Path) -> bool:
-    """Tell safetensors from everything else: eight bytes of header length, then a JSON object."""
-    with open(path, "rb") as file:
-        start = file.read(9)
-    # A name that promises the format gets that format's explanation of what is wrong.
-    return start[8:] == b"{" or path.suffix == ".safetensors"
-
-
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -378,7 +313,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(_damaged(path, error)) from error
+        raise CheckpointError(damaged(path, error)) from error
 
 
 def _read_torch(path: Path) -> Any:
@@ -393,22 +328,11 @@ def _read_torch(path: Path) -> Any:
                 f"with the plain weights, or, if you trust where it comes from, save its state "
                 f"dict alone in a new file."
             ) from error
-        raise CheckpointError(_damaged(path, error)) from error
+        raise CheckpointError(damaged(path, error)) from error
     except Exception as error:
         # torch.load meets damaged bytes with whatever its parsers run into: RuntimeError, EOFError,
         # KeyError, UnicodeDecodeError, ...
-        raise CheckpointError(_damaged(path, error)) from error
-
-
-def _damaged(path: Path, error: Exception) -> str:
-    size = path.stat().st_size
-    reason = (
-        (str(error).strip().splitlines() or [type(error).__name__])[0].split(". ")[0].rstrip(".")
-    )
-    return (
-        f"{path} ({size:,} bytes) is truncated, damaged or not a file of weights ({reason}): "
-        f"fetch it again from where it came from."
-    )
+        raise CheckpointError(damaged(path, error)) from error
 
 
 def _some(items: list[str]) -> str:

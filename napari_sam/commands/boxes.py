@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from napari_sam.commands.convert import check_export, write_exports
 from napari_sam.commands.prompted_picture import NOTHING_SEEN, segment_picture
 from napari_sam.commands.running import count, describe, plane_said, progress_bar, stopping
+from napari_sam.commands.scene_results import write_scene
 from napari_sam.commands.segment import is_small, open_image, read_whole
-from napari_sam.commands.segment_scene import STOPPED, Prepared, prepare, stem_of, write_scene
+from napari_sam.commands.segment_scene import STOPPED, Prepared, prepare, stem_of
 from napari_sam.commands.views import View
 from napari_sam.errors import InputError
 from napari_sam.files.boxes import DetectedBox, clip_boxes, read_boxes

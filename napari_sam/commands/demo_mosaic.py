@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 
 from napari_sam.commands.running import progress_bar
-from napari_sam.commands.segment_scene import write_scene
+from napari_sam.commands.scene_results import write_scene
 from napari_sam.scene import open_scene
 from napari_sam.segment.everything import FoundObjects, segment_everything
 from napari_sam.segment.everything.thresholds import default_thresholds

@@ -11,8 +11,9 @@ from napari_sam.commands.boxes import segment_in_tiles
 from napari_sam.commands.convert import check_export, write_exports
 from napari_sam.commands.prompted_picture import NOTHING_SEEN, segment_picture
 from napari_sam.commands.running import plane_said, progress_bar, stopping
+from napari_sam.commands.scene_results import write_scene
 from napari_sam.commands.segment import is_small, open_image, read_whole
-from napari_sam.commands.segment_scene import STOPPED, Prepared, prepare, stem_of, write_scene
+from napari_sam.commands.segment_scene import STOPPED, Prepared, prepare, stem_of
 from napari_sam.commands.views import View
 from napari_sam.files.boxes import DetectedBox
 from napari_sam.files.geo.prompts import PlacedPrompt, place_prompts

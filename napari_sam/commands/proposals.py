@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path, PurePosixPath
 
+from napari_sam.commands.scene_results import refuse_failures
 from napari_sam.commands.segment import open_image
-from napari_sam.commands.segment_scene import Sizes, find_everything, prepare, refuse_failures
+from napari_sam.commands.segment_scene import Sizes, find_everything, prepare
 from napari_sam.errors import InputError
 from napari_sam.files.outputs import check_output_folder, written_together
 from napari_sam.loading import check_model

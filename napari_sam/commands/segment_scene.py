@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -22,19 +19,14 @@ from napari_sam.commands.running import (
     stopping,
     tell_whose_embeddings,
 )
+from napari_sam.commands.scene_results import refuse_failures, write_scene
 from napari_sam.errors import InputError
 from napari_sam.files.outputs import check_output_folder
 from napari_sam.files.zarr_images import is_zarr
 from napari_sam.live.search import within
 from napari_sam.loading import check_model
-from napari_sam.provenance import provenance
 from napari_sam.scene import Normalisation, open_scene
-from napari_sam.segment.everything import (
-    segment_everything,
-    write_labels,
-    write_overview,
-    write_table,
-)
+from napari_sam.segment.everything import segment_everything
 from napari_sam.segment.everything.grid import sizes_in_pixels
 from napari_sam.segment.objects import SegmentedObject
 from napari_sam.segment.prompted import as_found, prompt_scene
@@ -44,21 +36,15 @@ from napari_sam.tiles.cluster import connect
 from napari_sam.tiles.geometry import TileGeometry
 from napari_sam.tiles.reopening import load_like, open_like
 from napari_sam.tiles.store import EmbeddingStore, Failure, ModelInfo, SceneInfo, StoreUnusable
-from napari_sam.tiles.store_errors import called
 from napari_sam.tiles.subjects import plain
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from napari_sam.scene import Scene
     from napari_sam.segment.everything import EverythingResult, FoundObjects
     from napari_sam.tiles.roi import Roi
     from src_model import Sam
 
 STOPPED = "stopped; what was encoded is kept: the same command begins again with it."
-
-_SHOWN = 20
-"""Tiles that failed and are listed."""
 
 
 @dataclass(frozen=True)
@@ -230,63 +216,6 @@ def prepare(
     return Prepared(scene, sam, store, where)
 
 
-def write_scene(
-    folder: Path,
-    stem: str,
-    scene: Scene,
-    objects: FoundObjects,
-    geometry: TileGeometry,
-    failed: Sequence[Failure] = (),
-    more: pa.Table | None = None,
-    model_name: str | None = None,
-) -> tuple[Path, Path, Path]:
-    """Write labels (OME-Zarr), table (parquet) and overview (PNG); earlier ones are replaced.
-
-    Parameters
-    ----------
-    folder : Path
-        Created if absent.
-    stem : str
-        What the names begin with.
-    scene, objects, geometry
-        As `write_overview` takes them.
-    failed : sequence of Failure
-        Tiles that are hatched.
-    more : pyarrow.Table, optional
-        Further columns of the table.
-    model_name : str, optional
-        Which model found them.
-
-    Returns
-    -------
-    (labels, table, overview) : tuple of Path
-
-    Raises
-    ------
-    InputError
-        If they cannot be written.
-    """
-    endings = ("labels.zarr", "objects.parquet", "overlay.png")
-    labels, table, overview = (folder / f"{stem}_{ending}" for ending in endings)
-    told = provenance(scene.name, model_name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{labels.name}.", dir=folder) as beside:
-            new = Path(beside) / labels.name
-            with progress_bar("blocks") as show:
-                write_labels(objects, new, scene.pixel_size, show, told)
-            if labels.exists():
-                shutil.rmtree(labels)
-            new.rename(labels)
-    except OSError as error:
-        raise InputError(
-            f"The results cannot be written to {folder}: {error.strerror or error}."
-        ) from error
-    write_table(objects, table, scene.pixel_size, more, told)
-    write_overview(overview, scene, objects, geometry, [failure.tile for failure in failed])
-    return labels, table, overview
-
-
 def check_plane(where: str, there: SceneInfo, scene: Scene) -> None:
     """Refuse a store of another plane, or of another part of the file, than is asked for.
 
@@ -388,26 +317,3 @@ def _rows(objects: FoundObjects, kinds: Sequence[str]) -> list[SegmentedObject]:
         )
         for index in range(len(objects))
     ]
-
-
-def refuse_failures(failed: Sequence[Failure]) -> None:
-    """List tiles that failed, if any, and end the command with a sentence.
-
-    Raises
-    ------
-    InputError
-        If there are any.
-    """
-    if not failed:
-        return
-    for failure in failed[:_SHOWN]:
-        print(
-            f"  {called(failure.tile)} failed {failure.times} times: {failure.reason}",
-            file=sys.stderr,
-        )
-    tiles = f"{len(failed)} tile{'' if len(failed) == 1 else 's'}"
-    raise InputError(
-        f"{tiles} could not be looked at, first {called(failed[0].tile)} "
-        f"({failed[0].reason.rstrip('.')}): their objects are missing and they are hatched in the "
-        f"overlay; mend the image, and the same command does only these."
-    )

@@ -15,9 +15,10 @@ from torch import Tensor
 from ..automatic_thresholds import read_thresholds, thresholds_metadata
 from ..errors import CheckpointError
 from ..loading import Precision, choose_device, load_model, prepare
+from ..safetensors_files import write_safetensors
 from ..sam import Sam
 from ..variants import Variant
-from ..weight_files import model_hash, write_safetensors
+from ..weight_files import model_hash
 from .lora import LoraConfig, add_lora, base_model, lora_layers, merge_lora
 
 __all__ = [

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from ..automatic_thresholds import read_thresholds, thresholds_metadata
 from ..errors import CheckpointError
+from ..safetensors_files import write_safetensors
 from ..sam import Sam
 from ..variants import Variant
-from ..weight_files import encoder_hash, write_safetensors
+from ..weight_files import encoder_hash
 from .adapter_files import kind_of_adapter, read_tensors, refuse_other_base
 
 __all__ = [
