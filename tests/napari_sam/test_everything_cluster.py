@@ -24,6 +24,7 @@ from napari_sam.segment.everything import (
 )
 from napari_sam.segment.everything.clicking import RawThresholds
 from src_model import Sam
+from src_model.automatic_thresholds import AutomaticThresholds
 
 distributed = pytest.importorskip(
     "distributed",
@@ -73,7 +74,8 @@ def test_the_command(
     np.save(tmp_path / "cells.npy", pixels_of(LABELS))
     how = ["segment", "cells.npy", "--model", str(tiny_weights), "--store", "s", "-o", "out"]
     monkeypatch.chdir(tmp_path)  # where workers are not
-    monkeypatch.setattr(thresholds, "_of", lambda model: (0.2, 0.2, 0.7))
+    best = AutomaticThresholds(0.2, 0.2, 0.7)
+    monkeypatch.setattr(thresholds, "automatic_thresholds", lambda *_: best)
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
     ) as cluster:

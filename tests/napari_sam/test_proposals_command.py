@@ -18,6 +18,7 @@ from napari_sam.segment.everything import read_table, running, thresholds
 from napari_sam.segment.everything.object_table import table_mask
 from napari_sam.tiles.embeddings import Embeddings
 from napari_sam.tiles.geometry import TileId
+from src_model.automatic_thresholds import AutomaticThresholds
 
 LABELS = discs((100, 130), (6, 10), 12)
 
@@ -44,7 +45,8 @@ def test_boxes_and_masks(
 
     monkeypatch.setattr(Embeddings, "at", ready)
     monkeypatch.setattr(running, "click_tile", counted)
-    monkeypatch.setattr(thresholds, "_of", lambda model: (0.88, 0.8, 0.7))
+    best = AutomaticThresholds(0.88, 0.8, 0.7)
+    monkeypatch.setattr(thresholds, "automatic_thresholds", lambda *_: best)
     image = tmp_path / "cells.tif"
     tifffile.imwrite(image, pixels_of(LABELS))
     how = ("--sizes", "10,15", "--model", tiny_weights)

@@ -22,6 +22,7 @@ from napari_sam.tiles.embeddings import Embeddings
 from napari_sam.tiles.geometry import TileId
 from napari_sam.tiles.store import EmbeddingStore, State
 from src_model import Sam
+from src_model.automatic_thresholds import AutomaticThresholds
 
 LABELS = discs((100, 130), (6, 10), 12)
 
@@ -55,7 +56,8 @@ def clicked(monkeypatch: pytest.MonkeyPatch) -> list[TileId]:
 
     monkeypatch.setattr(Embeddings, "at", ready)
     monkeypatch.setattr(running, "click_tile", counted)
-    monkeypatch.setattr(thresholds, "_of", lambda model: (0.88, 0.8, 0.7))
+    best = AutomaticThresholds(0.88, 0.8, 0.7)
+    monkeypatch.setattr(thresholds, "automatic_thresholds", lambda *_: best)
     return tiles
 
 
