@@ -26,7 +26,7 @@ from napari_sam.widgets.orientation import show_orientation
 from napari_sam.widgets.pictures import picture_of, pixel_size_of, plane_of
 from napari_sam.widgets.readers import get_reader
 from napari_sam.widgets.side_choice import names_of_sides
-from napari_sam.widgets.sides import turned_layer
+from napari_sam.widgets.sides import Sides, turned_layer
 from napari_sam.widgets.window import canvas
 
 STACK = np.random.default_rng(0).integers(0, 255, (40, 60, 50), dtype=np.uint8)
@@ -90,8 +90,6 @@ def test_a_stack_is_segmented_from_all_sides(
     assert driven.session.path == upright_session
     assert driven.session.plane == (0, depth), "the plane it was left at"
     assert driven.session.object_at(30, 20) == 1
-    choose(driven, "y")
-    assert driven.session.ids == [1]
 
 
 def test_rolled_axes_take_no_prompts(
@@ -131,6 +129,12 @@ def test_rolled_axes_take_no_prompts(
     driven.click(20, 40)
     np.testing.assert_allclose(session.prompts[1].points[-1][:2], (20, 40), atol=1)
     assert [level for level, _ in said if level != "info"] == []
+    viewer.dims.ndisplay = 3
+    choose(driven, "x")
+    assert viewer.dims.ndisplay == 2
+    assert sam.ready().scene.z in (24, 25)
+    driven.click(20, 40)
+    np.testing.assert_allclose(driven.session.prompts[1].points[-1][:2], (20, 40), atol=1)
 
 
 def test_without_depth_there_are_no_sides(
@@ -235,38 +239,34 @@ def test_medical_volumes_keep_their_place_in_the_patient(
         np.testing.assert_array_equal(
             workplace.scene.read(0, slice(0, rows), slice(0, cols))[..., 0], seen
         )
-    choose(driven, "z")
-    assert images(viewer) == ["head.nii"]
-    assert driven.session.ids == []
 
 
 def test_channels_go_together_and_other_stacks_are_hidden(
-    make_napari_viewer: Callable[..., Any], discs: list[Discs], tmp_path: Path
+    make_napari_viewer: Callable[..., Any], tmp_path: Path
 ) -> None:
     path = tmp_path / "cells.ome.tif"
     pixels = np.stack([STACK, STACK[::-1]], axis=1)
     tifffile.imwrite(path, pixels, metadata={"axes": "ZCYX"})
-    viewer = fitted(make_napari_viewer())
-    other = viewer.add_image(STACK[:, :9, :9], name="other")
-    (first, options, _), (second, more, _) = image_layers(path)
-    viewer.add_image(second, **more)
-    driven = drive(viewer, first, **options)
-    driven.sam.image_layer.gamma = 0.5
-    choose(driven, "x")
-    assert len(images(viewer)) == 3
-    assert not other.visible
-    assert driven.sam.image_layer.gamma == 0.5
-    turned = [layer for layer in viewer.layers if "along x" in layer.name]
-    turned = [layer for layer in turned if isinstance(layer, Image)]
-    assert sorted(picture_of(layer).channels for layer in turned) == [0, 1]
-    for layer in turned:
-        shown = np.asarray(layer.data)
-        np.testing.assert_array_equal(
-            shown, np.moveaxis(pixels[:, picture_of(layer).channels], 2, 0)
-        )
-    choose(driven, "z")
+    viewer = make_napari_viewer()
+    sides = Sides(viewer)
+    other, flat = (viewer.add_image(pixels, name="other") for pixels in (STACK[:9], STACK[0]))
+    before = [viewer.add_image(data, **options) for data, options, _ in image_layers(path)]
+    before[1].gamma = 0.5
+    viewer.dims.set_point(0, 11)
+    chosen = sides.turn(before[1], "x")
+    turned = [layer for layer in viewer.layers if layer not in (other, flat)]
+    assert turned[1] is chosen
+    assert chosen.gamma == 0.5
+    assert (other.visible, flat.visible) == (False, True)
+    for channel, layer in enumerate(turned):
+        assert (picture_of(layer).channels, picture_of(layer).along) == (channel, "x")
+        np.testing.assert_array_equal(layer.data, np.moveaxis(pixels[:, channel], 2, 0))
+    chosen.gamma = 0.8
+    assert sides.turn(chosen, "z") is before[1]
+    assert list(viewer.layers) == [other, flat, *before]
     assert other.visible
-    assert len(images(viewer)) == 3
+    assert before[1].gamma == 0.8
+    assert plane_of(before[1], viewer.dims) == (0, 11)
 
 
 @pytest.mark.parametrize("side", ["y", "x"])
