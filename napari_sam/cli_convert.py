@@ -63,6 +63,15 @@ def add_convert(commands: Any) -> None:
     about.add_argument("--model", metavar="M", help="which model found the objects")
     shapes = parser.add_argument_group("shapes of polygons")
     add_shapes(shapes)
+    segments = parser.add_argument_group("segments of DICOM SEG")
+    segments.add_argument(
+        "--by-class", action="store_true", help="a segment for each class, not for each object"
+    )
+    segments.add_argument(
+        "--labelmap",
+        action="store_true",
+        help="as a label map, which newer programs read, and which holds far more segments",
+    )
 
 
 def add_shapes(group: Any) -> None:
@@ -111,5 +120,10 @@ def _run(options: argparse.Namespace) -> None:
         model=options.model,
         along=options.along,
         part=options.part,
-        options={"simplify": options.simplify, "regularise": options.regularise},
+        options={
+            "simplify": options.simplify,
+            "regularise": options.regularise,
+            "by": "class" if options.by_class else None,
+            "labelmap": options.labelmap,
+        },
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_sam.errors import InputError
-from napari_sam.files.formats import Writer, find_writer
+from napari_sam.files.formats import Writer, check_options, find_writer
 from napari_sam.files.outputs import check_output_folder
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ def run(
     from napari_sam.scene import open_scene
     from napari_sam.sessions.opening import open_session, sessions_in
 
-    for path in outputs:
-        check_export(path, to)
+    check_options([check_export(path, to) for path in outputs], options)
     sessions = sessions_in(Path(objects)) if "://" not in objects else []
     if sessions:
         from napari_sam.sessions.volumes import labelled as of_session
@@ -84,16 +83,16 @@ def run(
     _write_all(found, outputs, to, options)
 
 
-def check_export(path: Path, to: str | None = None) -> None:
-    """Make sure, before any work is done, that a file can be written in a known format.
+def check_export(path: Path, to: str | None = None) -> Writer:
+    """Make sure, before any work is done, that a file can be written in a known format: which.
 
     Raises
     ------
     InputError
         If not.
     """
-    find_writer(path, to)
     check_output_folder(path.parent)
+    return find_writer(path, to)
 
 
 def export(

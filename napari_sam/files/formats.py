@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from napari_sam.files.labelled import Labelled
 if TYPE_CHECKING:
     from napari_sam.scene import Scene
 
-__all__ = ["WRITERS", "Writer", "find_writer"]
+__all__ = ["WRITERS", "Writer", "check_options", "find_writer"]
 
 
 @dataclass(frozen=True)
@@ -54,22 +54,9 @@ class Writer:
         self._function(path, labelled, **options)
 
     def known_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return those of some options that this format has.
-
-        Raises
-        ------
-        InputError
-            If one that is set means nothing to it.
-        """
+        """Return those of some options that are set and mean something to this format."""
         known = inspect.signature(self._function).parameters
-        chosen = {name: value for name, value in given.items() if value}
-        for name in chosen:
-            if name not in known:
-                raise InputError(
-                    f"{name.replace('_', ' ')} means nothing to the format {self.name} "
-                    f"({self.says}): leave it out, or choose another format."
-                )
-        return chosen
+        return {name: value for name, value in given.items() if value and name in known}
 
     @property
     def _function(self) -> Callable[..., None]:
@@ -166,6 +153,23 @@ WRITERS: tuple[Writer, ...] = (
     ),
 )
 """For one ending the first is meant, unless another is named."""
+
+
+def check_options(writers: Sequence[Writer], given: Mapping[str, Any]) -> None:
+    """Refuse an option that means nothing to any of some formats.
+
+    Raises
+    ------
+    InputError
+        If one does.
+    """
+    for name, value in given.items():
+        if value and not any(writer.known_options({name: value}) for writer in writers):
+            formats = ", ".join(dict.fromkeys(writer.name for writer in writers))
+            raise InputError(
+                f"The option {name.replace('_', ' ')} means nothing to {formats}: leave it out, or "
+                f"choose another format."
+            )
 
 
 def find_writer(path: Path, name: str | None = None, scene: Scene | None = None) -> Writer:

@@ -85,7 +85,7 @@ def test_what_is_wrong_is_said(
     assert "whole numbers" in refused(
         capsys, tmp_path / "fractions.tif", "--image", picture, "-o", out
     )
-    assert "simplify means nothing to the format png" in refused(
+    assert "option simplify means nothing to png" in refused(
         capsys, labels, "--image", picture, "--simplify", "1", "-o", out
     )
     assert not out.exists()
