@@ -1,5 +1,7 @@
 """The one exception that means "what you gave me cannot be used", and what others say."""
 
+from collections.abc import Sequence
+
 
 class InputError(ValueError):
     """Bad input, told in one sentence: what is wrong, where, and what to do about it.
@@ -7,6 +9,22 @@ class InputError(ValueError):
     The command line prints the sentence and exits with code 2; everything else that is raised is
     a bug or a broken machine, and shows its traceback.
     """
+
+
+class SeveralParts(InputError):
+    """A file holds several images, and none is chosen.
+
+    Parameters
+    ----------
+    sentence : str
+        What the file is, and how to choose.
+    parts : sequence of str
+        What the images are called.
+    """
+
+    def __init__(self, sentence: str, parts: Sequence[str]) -> None:
+        super().__init__(sentence)
+        self.parts = tuple(parts)
 
 
 def first_line(error: Exception) -> str:

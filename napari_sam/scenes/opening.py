@@ -32,8 +32,8 @@ def open_source(image: Any, part: str | None = None) -> Source:
 
     Parameters
     ----------
-    image : path, str, array, sequence of arrays, zarr.Array or zarr.Group
-        See `napari_sam.scene.open_scene`.
+    image : path, str, array, sequence of arrays, zarr.Array, zarr.Group or Source
+        See `napari_sam.scene.open_scene`; a Source is what was opened before.
     part : str, optional
         Which image of a file that holds several.
 
@@ -44,9 +44,13 @@ def open_source(image: Any, part: str | None = None) -> Source:
 
     Raises
     ------
+    SeveralParts
+        If it holds several images, and none is chosen.
     InputError
         If it is missing, damaged, or no image.
     """
+    if isinstance(image, Source):
+        return image
     if isinstance(image, str | os.PathLike):
         text = os.fspath(image)
         address = _is_address(text)

@@ -12,10 +12,11 @@ import numpy as np
 import pint
 from napari.utils.notifications import show_info
 
+from napari_sam.errors import SeveralParts
 from napari_sam.scene import PixelSize, Scene, open_scene
 from napari_sam.scenes.axes import LazyArray, find_axes
 from napari_sam.scenes.lazy import Lazy
-from napari_sam.scenes.opening import open_source, parts_of
+from napari_sam.scenes.opening import open_source
 from napari_sam.scenes.sources import Source
 
 if TYPE_CHECKING:
@@ -79,13 +80,13 @@ def image_layers(path: str | Path, part: str | None = None) -> list[LayerData]:
     }
     name = name if part is None else f"{name}, {part}"
     if in_colour:
-        scene = open_scene(path, part=part, z=sizes.get("Z", 1) // 2)
+        scene = open_scene(source, z=sizes.get("Z", 1) // 2)
         layers.append(_layer(name, image, (0, 1, 2), _colour(source, axes, scene), rgb=True))
     numbers = [
         n for n in range(3 if in_colour else 0, count) if count > samples or n != source.alpha
     ]
     for place, number in enumerate(numbers):
-        scene = open_scene(path, part=part, channels=number, z=sizes.get("Z", 1) // 2)
+        scene = open_scene(source, channels=number, z=sizes.get("Z", 1) // 2)
         options: dict[str, Any] = {"contrast_limits": _limits(scene)}
         alone = len(numbers) == 1 and not in_colour
         if in_colour:
@@ -107,9 +108,10 @@ def layers_of_parts(path: str | Path) -> list[LayerData]:
     InputError
         If they cannot be opened.
     """
-    parts = parts_of(path)
-    if len(parts) < 2:
+    try:
         return image_layers(path)
+    except SeveralParts as several:
+        parts = several.parts
     layers: list[LayerData] = []
     for number, part in enumerate(parts[:_PARTS]):
         made = image_layers(path, part)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from made_dicom import dataset, save
 from napari.components import ViewerModel
 from napari.layers import Image
 from napari.layers._source import Source
@@ -218,3 +219,15 @@ def test_a_file_of_several_images_opens_with_all_of_them(tmp_path: Path) -> None
     assert [
         options["name"].endswith(part) for (_, options, _), part in zip(layers, parts, strict=True)
     ] == [True, True]
+
+
+def test_a_file_of_one_of_several_series_opens_with_that_one(tmp_path: Path) -> None:
+    for number in (1, 2):
+        for place in range(3):
+            pixels = np.full((6, 8), 10 * number, np.int16)
+            about = {"SeriesInstanceUID": f"1.2.3.{number}", "SeriesNumber": str(number)}
+            data = dataset(pixels, (0, 0, 2 * place), **about)
+            save(data, tmp_path / f"{number}-{place}.dcm")
+    assert len(layers_of_parts(tmp_path)) == 2
+    (layer,) = layers_of_parts(tmp_path / "2-0.dcm")
+    assert np.asarray(layer[0][0]).max() == 20

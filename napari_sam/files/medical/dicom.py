@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_sam.errors import InputError
+from napari_sam.errors import InputError, SeveralParts
 from napari_sam.files.medical.dicom_files import dicom_files, is_dicom
 from napari_sam.files.medical.dicom_headers import DicomFile, Frame, NoImage, read_header
 from napari_sam.files.medical.dicom_pixels import decode_frame
@@ -192,8 +192,9 @@ def _choose(parts: Sequence[Part], part: str | None, path: Path) -> Part:
     if path.is_file():
         parts = [one for one in parts if any(file.path == path for file in one.files)]
     if len(parts) > 1:
-        raise InputError(
-            f"{path} holds {len(parts)} volumes; choose one, or open one of its files: {listed}."
+        raise SeveralParts(
+            f"{path} holds {len(parts)} volumes; choose one, or open one of its files: {listed}.",
+            [one.name for one in parts],
         )
     return parts[0]
 

@@ -9,7 +9,7 @@ import numpy as np
 from napari_sam.errors import InputError
 from napari_sam.extras import need
 from napari_sam.files.images import damage_told
-from napari_sam.files.microscopy.parts import choose_part, unlike
+from napari_sam.files.microscopy.parts import choose_part, existing, unlike
 from napari_sam.files.microscopy.stacked import StackedPlanes, whole_planes
 from napari_sam.scenes.sources import LazyFile, PixelSize, Source, colour_names
 
@@ -29,7 +29,7 @@ def lif_parts(path: Path | str) -> tuple[str, ...]:
     InputError
         If liffile is missing, or the file is missing or damaged.
     """
-    path = _existing(path)
+    path = existing(path)
     with damage_told(path), _opened(path) as file:
         return tuple(_parts(file))
 
@@ -49,7 +49,7 @@ def open_lif(path: Path | str, part: str | None) -> Source:
     InputError
         If liffile is missing, the file is damaged, or it holds several images and none is chosen.
     """
-    path = _existing(path)
+    path = existing(path)
     with damage_told(path), _opened(path) as file:
         parts = _parts(file)
         part = choose_part(part, tuple(parts), path, "images")
@@ -64,13 +64,6 @@ def open_lif(path: Path | str, part: str | None) -> Source:
         )
         lazy = LazyFile(_open_array, path, part, shape=array.shape, dtype=array.dtype)
         return Source(str(path), (lazy,), array.axes, names, size, depth=depth, notes=notes)
-
-
-def _existing(path: Path | str) -> Path:
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file.")
-    return path
 
 
 def _opened(path: Path) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from napari_sam.errors import InputError
 from napari_sam.extras import need
 from napari_sam.files.images import damage_told
-from napari_sam.files.microscopy.parts import choose_part, unlike
+from napari_sam.files.microscopy.parts import choose_part, existing, unlike
 from napari_sam.files.microscopy.stacked import StackedPlanes
 from napari_sam.scenes.sources import LazyFile, PixelSize, Source, colour_names
 
@@ -27,7 +27,7 @@ def nd2_parts(path: Path | str) -> tuple[str, ...]:
     InputError
         If nd2 is missing, or the file is missing or damaged.
     """
-    path = _existing(path)
+    path = existing(path)
     with damage_told(path), _opened(path) as file:
         return _positions(file)
 
@@ -47,7 +47,7 @@ def open_nd2(path: Path | str, part: str | None) -> Source:
     InputError
         If nd2 is missing, the file is damaged, or it holds several positions and none is chosen.
     """
-    path = _existing(path)
+    path = existing(path)
     with damage_told(path), _opened(path) as file:
         positions = _positions(file)
         number = positions.index(choose_part(part, positions, path, "positions"))
@@ -69,13 +69,6 @@ def open_nd2(path: Path | str, part: str | None) -> Source:
             notes += (f"The recording ended early: {there} of {planned} frames are there.",)
         lazy = LazyFile(_open_array, path, number, shape=array.shape, dtype=array.dtype)
         return Source(str(path), (lazy,), array.axes, names, size, depth=depth, notes=notes)
-
-
-def _existing(path: Path | str) -> Path:
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file.")
-    return path
 
 
 def _opened(path: Path) -> Any:

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from napari_sam.errors import InputError
+from napari_sam.errors import InputError, SeveralParts
 
-__all__ = ["choose_part", "unlike"]
+__all__ = ["choose_part", "existing", "unlike"]
 
 _LISTED = 12
 
@@ -27,8 +27,10 @@ def choose_part(part: str | None, parts: Sequence[str], path: Path | str, what: 
 
     Raises
     ------
+    SeveralParts
+        If there are several and none is chosen.
     InputError
-        If there is no such part, or several and none is chosen.
+        If there is no such part.
 
     Examples
     --------
@@ -37,7 +39,8 @@ def choose_part(part: str | None, parts: Sequence[str], path: Path | str, what: 
     >>> choose_part(None, ["A1", "A2"], "plate.czi", "scenes")
     Traceback (most recent call last):
         ...
-    napari_sam.errors.InputError: plate.czi holds 2 scenes: choose one with part='A1' or part='A2'.
+    napari_sam.errors.SeveralParts: plate.czi holds 2 scenes: choose one with part='A1' or \
+part='A2'.
     """
     if part is None and len(parts) == 1:
         return parts[0]
@@ -49,8 +52,24 @@ def choose_part(part: str | None, parts: Sequence[str], path: Path | str, what: 
     more = "" if len(parts) <= _LISTED else f" (there are {len(parts)})"
     several = " or ".join([", ".join(choices[:-1]), choices[-1]]) if choices[1:] else choices[0]
     if part is None:
-        raise InputError(f"{path} holds {len(parts)} {what}: choose one with {several}{more}.")
+        raise SeveralParts(
+            f"{path} holds {len(parts)} {what}: choose one with {several}{more}.", parts
+        )
     raise InputError(f"{path} has no part {part!r}: choose {several}{more}.")
+
+
+def existing(path: Path | str) -> Path:
+    """Return the path of a file that is there.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file.")
+    return path
 
 
 def unlike(names: Sequence[str]) -> tuple[str, ...]:
