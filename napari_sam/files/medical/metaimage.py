@@ -8,10 +8,9 @@ from napari_sam.errors import InputError
 from napari_sam.files.medical.text_headers import (
     Described,
     beside,
-    head_of,
     no_file,
     numbers,
-    source_of,
+    open_described,
 )
 from napari_sam.scenes.sources import Source
 
@@ -49,17 +48,7 @@ def open_metaimage(path: Path | str, part: str | None = None) -> Source:
     ----------
     .. [1] MetaIO documentation, https://itk.org/Wiki/ITK/MetaIO/Documentation
     """
-    path = Path(path)
-    if part is not None:
-        raise InputError(f"{path} has no parts: leave part={part!r} out.")
-    head = head_of(path)
-    try:
-        told = _described(path, head)
-    except (ValueError, KeyError, IndexError, OverflowError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise no_file(path, _WHAT) from error
-    return source_of(str(path), told)
+    return open_described(path, part, _WHAT, _described)
 
 
 def _described(path: Path, head: bytes) -> Described:

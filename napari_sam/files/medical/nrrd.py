@@ -9,10 +9,9 @@ from napari_sam.errors import InputError
 from napari_sam.files.medical.text_headers import (
     Described,
     beside,
-    head_of,
     no_file,
     numbers,
-    source_of,
+    open_described,
 )
 from napari_sam.scenes.sources import Source
 
@@ -64,17 +63,7 @@ def open_nrrd(path: Path | str, part: str | None = None) -> Source:
     ----------
     .. [1] Definition of NRRD, https://teem.sourceforge.net/nrrd/format.html
     """
-    path = Path(path)
-    if part is not None:
-        raise InputError(f"{path} has no parts: leave part={part!r} out.")
-    head = head_of(path)
-    try:
-        told = _described(path, head)
-    except (ValueError, KeyError, IndexError, OverflowError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise no_file(path, _WHAT) from error
-    return source_of(str(path), told)
+    return open_described(path, part, _WHAT, _described)
 
 
 def _described(path: Path, head: bytes) -> Described:

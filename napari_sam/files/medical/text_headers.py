@@ -1,5 +1,6 @@
 """What NRRD and MetaImage share: a header of text, pixels in the file or beside it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from napari_sam.scenes.axes import LazyArray
 from napari_sam.scenes.sources import PixelSize, Source, colour_names
 from napari_sam.scenes.volume_grid import VolumeGrid
 
-__all__ = ["Described", "beside", "head_of", "no_file", "numbers", "source_of"]
+__all__ = ["Described", "beside", "no_file", "numbers", "open_described"]
 
 _LONGEST_HEADER = 1 << 20
 _LARGEST = 1 << 31
@@ -55,7 +56,42 @@ class Described:
     notes: tuple[str, ...] = ()
 
 
-def source_of(name: str, told: Described) -> Source:
+def open_described(
+    path: Path | str, part: str | None, what: str, describe: Callable[[Path, bytes], Described]
+) -> Source:
+    """Open a file of one volume by its header.
+
+    Parameters
+    ----------
+    path : path
+        Of the header.
+    part : str or None
+        There are no parts.
+    what : str
+        What messages call the format.
+    describe : callable
+        Takes the path and the beginning of the file; what it cannot make sense of it may meet with
+        ValueError, KeyError, IndexError or OverflowError.
+
+    Raises
+    ------
+    InputError
+        If it is missing, damaged, cut off or of an unknown kind.
+    """
+    path = Path(path)
+    if part is not None:
+        raise InputError(f"{path} has no parts: leave part={part!r} out.")
+    head = _head_of(path)
+    try:
+        told = describe(path, head)
+    except (ValueError, KeyError, IndexError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise no_file(path, what) from error
+    return _source_of(str(path), told)
+
+
+def _source_of(name: str, told: Described) -> Source:
     """Lay out what a header describes.
 
     Raises
@@ -104,7 +140,7 @@ def source_of(name: str, told: Described) -> Source:
     )
 
 
-def head_of(path: Path) -> bytes:
+def _head_of(path: Path) -> bytes:
     """Return the beginning of a file.
 
     Raises
