@@ -37,7 +37,6 @@ from napari_sam.finetune.default_validation import default_validation
 from napari_sam.finetune.run import run_training
 from napari_sam.finetune.run_folder import RunFolder
 from napari_sam.finetune.settings import RunSettings, read_settings, settings_from_dict
-from napari_sam.finetune.stages import start_run
 from napari_sam.finetune.stored import StoredPictures
 from napari_sam.finetune.suggestions import suggested_settings
 from napari_sam.loading import load
@@ -155,7 +154,7 @@ def teach(
     start = time.perf_counter()
     run = RunFolder(options.output / "run")
     # A run that was stopped goes on; its time is then that of the last part.
-    weights = start_run(settings, run, Control(_told), resume=run.path.exists())
+    weights = run_training(settings, run, Control(_told), resume=run.path.exists())
     minutes = (time.perf_counter() - start) / 60
     assert weights is not None
     before, after, count = load(options.base), load(str(weights)), options.objects

@@ -16,7 +16,7 @@ import numpy as np
 from napari_sam.finetune.automatic import average_precision_of, has_known_objects
 from napari_sam.finetune.datasets.reading import HEAD, Dataset
 from napari_sam.finetune.settings import RunSettings
-from napari_sam.finetune.validation import Subset, open_data, split_pictures
+from napari_sam.finetune.validation import Split, Subset
 from napari_sam.loading import load
 from src_model.automatic_thresholds import AutomaticThresholds, write_thresholds
 from src_model.training.pictures import Picture
@@ -113,6 +113,7 @@ def choose_thresholds(
 
 def keep_thresholds(
     settings: RunSettings,
+    split: Split,
     weights: Path,
     device: str = "auto",
     should_stop: Callable[[], bool] | None = None,
@@ -126,6 +127,8 @@ def keep_thresholds(
     ----------
     settings : RunSettings
         Of the run.
+    split : Split
+        Its pictures.
     weights : Path
         What it made; the small file of an adapter or a decoder lies beside it.
     device : str
@@ -141,11 +144,8 @@ def keep_thresholds(
     if not settings.threshold_pictures:
         return None
     model = load(str(weights), device)
-    split = split_pictures(settings, open_data(settings), model.variant.image_size)
-    images = settings.images if settings.validation_images is None else settings.validation_images
+    images = settings.validation_images or settings.images
     pictures = split.training if split.validation is None else split.validation
-    if split.validation is None:
-        images = settings.images
     some = Subset(pictures, spread(len(pictures), settings.threshold_pictures))
     chosen = choose_thresholds(model, some, _known_in(images), should_stop)
     if chosen is not None:

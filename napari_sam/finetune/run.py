@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_sam.errors import InputError
+from napari_sam.finetune.best_thresholds import keep_thresholds
 from napari_sam.finetune.control import Control, Progress
 from napari_sam.finetune.embedding_cache import EmbeddingCache
 from napari_sam.finetune.previews import Previews
@@ -99,8 +100,13 @@ def run_training(
     run.look_at_base()
     if resume:
         run.restore()
-    finished = run.make_steps(control)
-    return run.finish() if finished else None
+    if not run.make_steps(control):
+        return None
+    weights = run.finish()
+    if rank == 0:
+        keep_thresholds(settings, split, weights, device, control.should_stop)
+    wait_for_all()
+    return weights
 
 
 def open_run(

@@ -3,14 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-from napari_sam.finetune.best_thresholds import keep_thresholds
 from napari_sam.finetune.control import Control, Progress
 from napari_sam.finetune.encoder_run import fit_encoder
 from napari_sam.finetune.run import run_training
 from napari_sam.finetune.run_folder import RunFolder
 from napari_sam.finetune.settings import ENCODER_METHODS, RunSettings
 from napari_sam.finetune.validation import open_data
-from src_model.training.distributed import process_rank
 
 __all__ = ["PRETRAINING", "pretraining_stage", "start_run"]
 
@@ -33,9 +31,9 @@ def start_run(
     """
     if settings.method in ENCODER_METHODS:
         return fit_encoder(settings, folder, control, resume=resume, device=device)
-    control = control or Control()
     if settings.pretraining_images is None:
-        return _taught(settings, folder, control, resume, device)
+        return run_training(settings, folder, control, resume=resume, device=device)
+    control = control or Control()
     first = RunFolder(folder.path / PRETRAINING)
     open_data(settings)  # not only once the encoder is pre-trained
     if not resume:
@@ -52,17 +50,7 @@ def start_run(
     again = (folder.path / "config.yaml").exists()
     settings = replace(settings, base=str(first.final.absolute()), pretraining_images=None)
     stage = _counting(control, before, before + settings.steps)
-    return _taught(settings, folder, stage, again, device)
-
-
-def _taught(
-    settings: RunSettings, folder: RunFolder, control: Control, resume: bool, device: str
-) -> Path | None:
-    """Train, and choose thresholds for what was learned."""
-    weights = run_training(settings, folder, control, resume=resume, device=device)
-    if weights is not None and process_rank()[0] == 0:
-        keep_thresholds(settings, weights, device, control.should_stop)
-    return weights
+    return run_training(settings, folder, stage, resume=again, device=device)
 
 
 def pretraining_stage(settings: RunSettings) -> RunSettings:
