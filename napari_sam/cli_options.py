@@ -1,6 +1,10 @@
 """Options that several commands take."""
 
-from typing import Any
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_sam.commands.views import View
 
 DEFAULT_MODEL = "vit_nano"
 
@@ -53,3 +57,10 @@ def add_plane(group: Any) -> None:
         help="of DICOM and NIfTI: what is black and white, such as lung or bone (default: the "
         "file's first window)",
     )
+
+
+def view_of(options: argparse.Namespace) -> "View":
+    """Return what `add_view` and `add_plane` were told."""
+    from napari_sam.commands.views import View
+
+    return View(options.part, options.along, options.t, options.z, options.window)

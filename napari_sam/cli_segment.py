@@ -5,13 +5,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-from napari_sam.cli_options import add_model, add_plane, add_view
+from napari_sam.cli_options import add_model, add_plane, add_view, view_of
 from napari_sam.cli_segment_volume import add_volume, refuse_without_volume, run_volume
 from napari_sam.cli_segmenting import add_places, add_scheduler, add_sizes, add_store
 from napari_sam.errors import InputError
 from napari_sam.segment.prompts import Box, Point
 
-__all__ = ["add_segment", "parse_box", "parse_point"]
+__all__ = ["add_prompts", "add_segment", "parse_box", "parse_point"]
 
 _SEGMENT = """\
 Outline objects in an image of any size: PNG, JPEG, TIFF (BigTIFF, COG, OME), OME-Zarr,
@@ -68,23 +68,7 @@ def add_segment(commands: Any) -> None:
         "image", metavar="IMAGE", help="an image file, or an OME-Zarr's folder or URL"
     )
     what = parser.add_argument_group("what to segment")
-    what.add_argument(
-        "--point",
-        metavar="ROW,COL[,0]",
-        type=parse_point,
-        action="append",
-        default=[],
-        help="a point on the object, or with ,0 one beside it; all points describe one object",
-    )
-    what.add_argument(
-        "--box",
-        metavar="R0,C0,R1,C1",
-        type=parse_box,
-        action="append",
-        default=[],
-        help="two opposite corners of a box around an object; several boxes give several "
-        "objects; points refine a single box",
-    )
+    add_prompts(what, "; points refine a single box")
     what.add_argument(
         "--boxes",
         metavar="FILE",
@@ -119,6 +103,27 @@ def add_segment(commands: Any) -> None:
         default=[],
         help="write the objects to this file too, in the format that its ending tells (see "
         "`napari-sam convert --formats`); may be given several times",
+    )
+
+
+def add_prompts(group: Any, more: str = "") -> None:
+    """Let objects be pointed at; `more` is said of boxes."""
+    group.add_argument(
+        "--point",
+        metavar="ROW,COL[,0]",
+        type=parse_point,
+        action="append",
+        default=[],
+        help="a point on the object, or with ,0 one beside it; all points describe one object",
+    )
+    group.add_argument(
+        "--box",
+        metavar="R0,C0,R1,C1",
+        type=parse_box,
+        action="append",
+        default=[],
+        help="two opposite corners of a box around an object; several boxes give several "
+        f"objects{more}",
     )
 
 
@@ -191,7 +196,6 @@ def _numbers(text: str) -> list[float]:
 
 def _run_segment(options: argparse.Namespace) -> None:
     from napari_sam.commands import boxes, segment
-    from napari_sam.commands.views import View
 
     if options.volume:
         run_volume(options)
@@ -212,7 +216,7 @@ def _run_segment(options: argparse.Namespace) -> None:
             where=options.store,
             model_name=options.model,
             folder=options.output,
-            view=View(options.part, options.along, options.t, options.z, options.window),
+            view=view_of(options),
             exports=options.export,
         )
         return
@@ -227,14 +231,13 @@ def _run_segment(options: argparse.Namespace) -> None:
         scheduler=options.scheduler,
         model_name=options.model,
         folder=options.output,
-        view=View(options.part, options.along, options.t, options.z, options.window),
+        view=view_of(options),
         exports=options.export,
     )
 
 
 def _run_prompts(options: argparse.Namespace) -> None:
     from napari_sam.commands import places
-    from napari_sam.commands.views import View
 
     if options.point or options.box or options.boxes or options.everything:
         raise InputError("--prompts says what to segment: leave out the other prompts.")
@@ -246,7 +249,7 @@ def _run_prompts(options: argparse.Namespace) -> None:
         where=options.store,
         model_name=options.model,
         folder=options.output,
-        view=View(options.part, options.along, options.t, options.z, options.window),
+        view=view_of(options),
         exports=options.export,
     )
 

@@ -3,7 +3,14 @@
 import argparse
 from typing import Any
 
-from napari_sam.cli_options import add_device, add_model, add_plane, add_precision, add_view
+from napari_sam.cli_options import (
+    add_device,
+    add_model,
+    add_plane,
+    add_precision,
+    add_view,
+    view_of,
+)
 from napari_sam.tiles.regions import Region
 
 _ENCODE = """\
@@ -216,7 +223,6 @@ def _whole_numbers(text: str) -> list[int]:
 
 def _run_encode(options: argparse.Namespace) -> None:
     from napari_sam.commands import encode
-    from napari_sam.commands.views import View
 
     encode.run(
         options.image,
@@ -233,7 +239,7 @@ def _run_encode(options: argparse.Namespace) -> None:
         device=options.device,
         precision=options.precision,
         scheduler=options.scheduler,
-        view=View(options.part, options.along, options.t, options.z, options.window),
+        view=view_of(options),
     )
 
 

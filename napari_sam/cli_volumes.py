@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam.cli_options import add_model, add_view
-from napari_sam.cli_segment import parse_box, parse_point
+from napari_sam.cli_segment import add_prompts
 
 _PROPAGATE = """\
 Outline an object in one plane of a stack, and follow it through the others, or through the
@@ -38,22 +38,7 @@ def add_propagate(commands: Any) -> None:
     parser.set_defaults(run=_run)
     parser.add_argument("image", metavar="IMAGE", help="a stack or a film: file, folder or URL")
     what = parser.add_argument_group("the object, and where it is outlined")
-    what.add_argument(
-        "--point",
-        metavar="ROW,COL[,0]",
-        type=parse_point,
-        action="append",
-        default=[],
-        help="a point on the object, or with ,0 one beside it; all points describe one object",
-    )
-    what.add_argument(
-        "--box",
-        metavar="R0,C0,R1,C1",
-        type=parse_box,
-        action="append",
-        default=[],
-        help="two opposite corners of a box around an object; several boxes give several objects",
-    )
+    add_prompts(what)
     what.add_argument("--z", metavar="N", type=int, help="in which plane")
     what.add_argument("--t", metavar="N", type=int, default=0, help="at which time (default: 0)")
     add_view(what)

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_sam.errors import InputError
-from napari_sam.files.formats import Writer, check_options, find_writer
+from napari_sam.files.formats import Writer, check_options, find_writer, write_objects
 from napari_sam.files.outputs import check_output_folder
 
 if TYPE_CHECKING:
     from napari_sam.files.labelled import Labelled
     from napari_sam.scene import Scene
 
-__all__ = ["check_export", "export", "run", "write_exports"]
+__all__ = ["check_export", "run", "write_all", "write_exports"]
 
 
 def run(
@@ -71,7 +71,7 @@ def run(
             )
         with open_session(sessions[0]) as session:
             found = of_session(session)
-            _write_all(found, outputs, to, options)
+            write_all(found, outputs, to, options)
         return
     if image is None:
         raise InputError(
@@ -80,7 +80,7 @@ def run(
         )
     scene = open_scene(image, along=along, part=part)
     found = read_labelled(objects, scene, table, model)
-    _write_all(found, outputs, to, options)
+    write_all(found, outputs, to, options)
 
 
 def check_export(path: Path, to: str | None = None) -> Writer:
@@ -93,25 +93,6 @@ def check_export(path: Path, to: str | None = None) -> Writer:
     """
     check_output_folder(path.parent)
     return find_writer(path, to)
-
-
-def export(
-    labelled: Labelled,
-    path: Path,
-    to: str | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> Writer:
-    """Write objects in a format, with those options that it has; return which one it was.
-
-    Raises
-    ------
-    InputError
-        If it cannot be written.
-    """
-    writer = find_writer(path, to, labelled.scene)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer.write(path, labelled, **writer.known_options(options or {}))
-    return writer
 
 
 def write_exports(
@@ -127,13 +108,29 @@ def write_exports(
     from napari_sam.files.reading_labels import read_labelled
 
     if exports:
-        labelled = read_labelled(labels, scene, table, model_name)
-        for path in exports:
-            print(f"{path} ({export(labelled, path).says})")
+        write_all(read_labelled(labels, scene, table, model_name), exports)
 
 
-def _write_all(
-    labelled: Labelled, outputs: Sequence[Path], to: str | None, options: Mapping[str, Any]
+def write_all(
+    labelled: Labelled,
+    outputs: Sequence[Path],
+    to: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> None:
+    """Write objects to several files, whose folders are made, and say which.
+
+    Parameters
+    ----------
+    labelled : Labelled
+        The objects.
+    outputs, to, options
+        As `napari_sam.files.formats.write_objects` takes them, of each.
+
+    Raises
+    ------
+    InputError
+        As there.
+    """
     for path in outputs:
-        print(f"{path} ({export(labelled, path, to, options).says})")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        print(f"{path} ({write_objects(path, labelled, to, options).says})")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_sam.commands.convert import check_export, export
+from napari_sam.commands.convert import check_export, write_all
 from napari_sam.commands.running import progress_bar, stopping
 from napari_sam.commands.segment import gather_prompts
 from napari_sam.errors import InputError
@@ -102,8 +102,7 @@ def run(
     labels = painted(found, planes_along(scene, axis), scene.shape)
     said = provenance(image, model_name, ModelInfo.of(sam).hash)
     labelled = Labelled(scene, labels, axes, tuple(rows), said)
-    for path in outputs:
-        print(f"{path} ({export(labelled, path).says})")
+    write_all(labelled, outputs)
 
 
 def painted(found: Found, planes: Sequence[Plane], shape: tuple[int, int]) -> Lazy:

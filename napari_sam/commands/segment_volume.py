@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from napari_sam.commands.convert import check_export, export
+from napari_sam.commands.convert import check_export, write_all
 from napari_sam.commands.running import ROWS_SHOWN, progress_bar, stopping
 from napari_sam.commands.segment_scene import Sizes, stem_of
 from napari_sam.commands.views import View
 from napari_sam.errors import InputError
+from napari_sam.files.formats import write_objects
 from napari_sam.files.outputs import check_output_folder, written_together
 from napari_sam.files.zarr_images import is_zarr
 from napari_sam.loading import check_model, load
@@ -131,8 +132,7 @@ def run(
     print(_said(image, result, result.labelled, model_name))
     _write(labels, table, result.labelled)
     print(f"{labels}\n{table}")
-    for path in exports:
-        print(f"{path} ({export(result.labelled, path).says})")
+    write_all(result.labelled, exports)
     print(f"{kept}: what was found in each slice, kept for the next call")
     _refuse_failures(result)
 
@@ -168,7 +168,7 @@ def _write(labels: Path, table: Path, labelled: Labelled) -> None:
         labels.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{labels.name}.", dir=labels.parent) as beside:
             new = Path(beside) / labels.name
-            export(labelled, new)
+            write_objects(new, labelled)
             if labels.exists():
                 shutil.rmtree(labels)
             new.rename(labels)

@@ -15,7 +15,7 @@ from napari_sam.files.labelled import Labelled
 if TYPE_CHECKING:
     from napari_sam.scene import Scene
 
-__all__ = ["WRITERS", "Writer", "check_options", "find_writer"]
+__all__ = ["WRITERS", "Writer", "check_options", "find_writer", "write_objects"]
 
 
 @dataclass(frozen=True)
@@ -206,3 +206,33 @@ def find_writer(path: Path, name: str | None = None, scene: Scene | None = None)
         there = ", ".join(dict.fromkeys(end for writer in WRITERS for end in writer.endings))
         raise InputError(f"{path} ends in none of {there}: choose a name that tells the format.")
     return WRITERS[-max(fitting)[2]]
+
+
+def write_objects(
+    path: Path,
+    labelled: Labelled,
+    to: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Writer:
+    """Write objects, and return in which format.
+
+    Parameters
+    ----------
+    path : Path
+        In a folder that is there; a file is replaced when the new one is whole.
+    labelled : Labelled
+        The objects.
+    to : str, optional
+        The format, where the ending is not enough.
+    options : mapping, optional
+        Of writers; the format takes those that mean something to it.
+
+    Raises
+    ------
+    InputError
+        If there is no such format, it cannot hold them, a library is missing, or the file cannot
+        be written.
+    """
+    writer = find_writer(path, to, labelled.scene)
+    writer.write(path, labelled, **writer.known_options(options or {}))
+    return writer

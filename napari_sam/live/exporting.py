@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam.errors import InputError
-from napari_sam.files.formats import find_writer
+from napari_sam.files.formats import write_objects
 from napari_sam.files.outputs import check_output_folder
 from napari_sam.sessions.volumes import labelled
 
@@ -48,8 +48,7 @@ def export_session(session: Session, path: Path, to: str | None = None) -> str:
     found = labelled(session)
     if not found.table:
         raise InputError("There are no objects to export.")
-    writer = find_writer(path, to, found.scene)
     check_output_folder(path.parent)
-    writer.write(path, found)
+    writer = write_objects(path, found, to)
     count = len(found.table)
     return f"{count} object{'s'[: count != 1]} written to {path} ({writer.says})."
