@@ -16,6 +16,7 @@ import numpy as np
 from napari_sam.finetune.automatic import average_precision_of, has_known_objects
 from napari_sam.finetune.datasets.reading import HEAD, Dataset
 from napari_sam.finetune.settings import RunSettings
+from napari_sam.finetune.tiled import origin_of
 from napari_sam.finetune.validation import Split, Subset
 from napari_sam.loading import load
 from src_model.automatic_thresholds import AutomaticThresholds, write_thresholds
@@ -90,6 +91,8 @@ def choose_thresholds(
         if should_stop is not None and should_stop():
             return None
         area = None if known is None else known(picture.name)
+        if area is not None:  # of a tile as much as there is of it
+            area = area[: picture.image.shape[0], : picture.image.shape[1]]
         if not has_known_objects(picture, area):
             continue
         found = segment_everything(model, picture.image, thresholds=_LEAST)
@@ -161,7 +164,13 @@ def _known_in(images: Path) -> Known | None:
     if images.name != "images" or not (folder / HEAD).is_file():
         return None
     dataset = Dataset.open(folder)
-    return lambda name: dataset.known(cast("Part", part), name)
+
+    def known(name: str) -> np.ndarray | None:
+        picture, (top, left) = origin_of(name)
+        area = dataset.known(cast("Part", part), picture)
+        return None if area is None else area[top:, left:]
+
+    return known
 
 
 def _distance(one: AutomaticThresholds, other: AutomaticThresholds) -> float:

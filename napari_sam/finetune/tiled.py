@@ -1,18 +1,21 @@
 """Large pictures as tiles, so that training sees objects in the resolution they have."""
 
 import math
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
 from napari_sam.finetune.stored import StoredPictures
 from src_model.training.pictures import ObjectMasks, Picture, trim
 
-__all__ = ["TiledPictures", "crop_objects", "tile_corners"]
+__all__ = ["TiledPictures", "crop_objects", "origin_of", "tile_corners", "tile_name"]
 
 # Tiles reach over their neighbours by this part of their side: an object cut by one is whole in
 # another.
 OVERLAP = 0.25
 # Pictures kept in memory, since tiles of the same picture are often read one after the other.
+_TILE = re.compile(r"(.+) \(row (\d+), column (\d+)\)")
+
 _KEPT = 2
 
 
@@ -66,7 +69,24 @@ class TiledPictures(Sequence[Picture]):
         top, left = corner
         image = picture.image[top : top + self.side, left : left + self.side]
         objects = crop_objects(picture.objects, corner, (image.shape[0], image.shape[1]))
-        return Picture(f"{picture.name} (row {top}, column {left})", image, objects)
+        return Picture(tile_name(picture.name, corner), image, objects)
+
+
+def tile_name(name: str, corner: tuple[int, int]) -> str:
+    """Return what a tile of a picture is called, by its first row and column."""
+    return f"{name} (row {corner[0]}, column {corner[1]})"
+
+
+def origin_of(name: str) -> tuple[str, tuple[int, int]]:
+    """Return the picture that a tile is of, and the tile's first row and column.
+
+    Examples
+    --------
+    >>> origin_of(tile_name("a.png", (0, 64))), origin_of("a.png")
+    (('a.png', (0, 64)), ('a.png', (0, 0)))
+    """
+    found = _TILE.fullmatch(name)
+    return (name, (0, 0)) if found is None else (found[1], (int(found[2]), int(found[3])))
 
 
 def tile_corners(shape: tuple[int, int], side: int) -> list[tuple[int, int]]:
