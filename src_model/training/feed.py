@@ -46,6 +46,8 @@ class Feed(torch.utils.data.Dataset[Sample]):
         Side of the model's frame in pixels.
     textures : sequence of (H, W, 3) uint8 arrays
         For generated scenes.
+    ranks : int
+        Processes that share the samples: each step of the run takes so many times more.
     """
 
     def __init__(
@@ -54,15 +56,16 @@ class Feed(torch.utils.data.Dataset[Sample]):
         config: TrainingConfig,
         frame: int,
         textures: Sequence[NDArray[np.uint8]] = (),
+        ranks: int = 1,
     ) -> None:
         self.source, self.config, self.frame, self.textures = source, config, frame, textures
+        self._samples_a_step = config.batch * config.accumulate * ranks
         if len(source) == 0 and config.generated < 1:
             raise ValueError("There are no pictures to train on.")
 
-    def side(self, number: int) -> int:
-        """Return the side of a sample's window: all samples of a batch have the same."""
+    def side(self, step: int) -> int:
+        """Return the side of the windows of a step's samples."""
         config = self.config
-        step = number // (config.batch * config.accumulate)
         if config.window is None or step >= (1 - WHOLE_SHARE) * config.steps:
             return self.frame
         return config.window
@@ -82,7 +85,7 @@ class Feed(torch.utils.data.Dataset[Sample]):
 
     def _sample(self, number: int) -> Sample:
         rng = np.random.default_rng((self.config.seed, number))
-        side = self.side(number)
+        side = self.side(number // self._samples_a_step)
         for attempt in range(_TRIES):
             sample = self._draw(rng, number, side, attempt)
             if len(sample.objects):
@@ -95,7 +98,7 @@ class Feed(torch.utils.data.Dataset[Sample]):
     def _draw(self, rng: np.random.Generator, number: int, side: int, attempt: int) -> Sample:
         config = self.config
         augmentation = config.augmentation
-        step = number // (config.batch * config.accumulate)
+        step = number // self._samples_a_step
         if rng.random() < config.generated:
             image, labels = generate_scene(rng, side, self.textures)
             picture = Picture("a generated scene", image, ObjectMasks.from_labels(labels))

@@ -108,7 +108,8 @@ class Trainer:
         check_config(config, sam)
         torch.manual_seed(config.seed)
         self.sam, self.config, self.embed = sam, config, embed
-        self.feed = Feed(source, config, frame, textures)
+        _, ranks = process_rank()
+        self.feed = Feed(source, config, frame, textures, ranks)
         channels = sam.variant.embedding_shape[0]
         self.head = DenseHead(channels).to(sam.device) if config.auxiliary else None
         if config.start == "random":
@@ -196,7 +197,7 @@ class Trainer:
         if self.embed is not None:
             return torch.cat([self.embed(sample) for sample in samples]).to(self.sam.device)
         with torch.set_grad_enabled(self.trains_encoder):
-            side = self.feed.side(self.step_count * self.config.batch * self.config.accumulate)
+            side = self.feed.side(self.step_count)
             return self.sam.image_encoder(frames(self.sam, samples, side))
 
     def _auxiliary_loss(self, embedding: Tensor, samples: list[Sample]) -> Tensor:

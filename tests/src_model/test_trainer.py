@@ -191,8 +191,20 @@ def test_windows_need_an_encoder_without_absolute_positions() -> None:
 
 def test_the_last_steps_see_whole_frames() -> None:
     feed = Feed(Scenes(), tiny_config(window=64, batch=2, steps=100), 128)
-    assert feed.side(0) == feed.side(2 * 97) == 64
-    assert feed.side(2 * 98) == 128
+    assert feed.side(0) == feed.side(97) == 64
+    assert feed.side(98) == 128
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_all_samples_of_a_step_are_as_large_in_every_process(ranks: int) -> None:
+    config = tiny_config(window=64, batch=2, accumulate=2, steps=50)
+    feed = Feed(Scenes(), config, 128, ranks=ranks)
+    for rank in range(ranks):
+        for step in (48, 49):  # before the last 2 %, and among them
+            batches = sample_batches(feed, 2 * step, rank, ranks)
+            samples = [*next(batches), *next(batches)]
+            largest = [max(sample.image.shape) for sample in samples]
+            assert all((side > 64) == (feed.side(step) == 128) for side in largest)
 
 
 def test_no_visible_object_is_said() -> None:
