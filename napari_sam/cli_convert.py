@@ -1,6 +1,7 @@
 """The options of `napari-sam convert`."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -78,24 +79,37 @@ def add_shapes(group: Any) -> None:
     """Let it be said what becomes of outlines."""
     group.add_argument(
         "--simplify",
-        metavar="PIXELS",
-        type=_positive,
-        help="leave out vertices that move an outline by no more than this; borders that two "
-        "objects share stay shared",
+        metavar="LENGTH",
+        type=parse_length,
+        help="leave out vertices that move an outline by no more than this, in pixels or with a "
+        "unit (0.5m); borders that two objects share stay shared",
     )
     group.add_argument(
         "--regularise", action="store_true", help="straighten outlines to right angles: buildings"
     )
 
 
-def _positive(text: str) -> float:
+def parse_length(text: str) -> tuple[float, str]:
+    """Read a length.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is none.
+
+    Examples
+    --------
+    >>> parse_length("1.5"), parse_length("0.75 m")
+    ((1.5, 'px'), (0.75, 'm'))
+    """
+    found = re.fullmatch(r"([\d.]+)\s*([^\W\d]*)", text.strip())
     try:
-        number = float(text)
+        number = float(found[1]) if found else 0.0
     except ValueError:
         number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels such as 1.5")
-    return number
+    if found is None or not number > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a length such as 1.5 (pixels) or 0.5m")
+    return number, found[2] or "px"
 
 
 def _run(options: argparse.Namespace) -> None:

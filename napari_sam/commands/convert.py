@@ -48,7 +48,7 @@ def run(
     along, part
         As `napari_sam.scene.open_scene` takes them.
     options : mapping
-        Of the writers.
+        Of the writers; ``simplify``, if it is not None, as a length and its unit.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def run(
             )
         with open_session(sessions[0]) as session:
             found = of_session(session)
-            write_all(found, outputs, to, options)
+            write_all(found, outputs, to, _in_pixels(options, found.scene))
         return
     if image is None:
         raise InputError(
@@ -80,7 +80,18 @@ def run(
         )
     scene = open_scene(image, along=along, part=part)
     found = read_labelled(objects, scene, table, model)
-    write_all(found, outputs, to, options)
+    write_all(found, outputs, to, _in_pixels(options, scene))
+
+
+def _in_pixels(options: Mapping[str, Any], scene: Scene) -> dict[str, Any]:
+    """Turn the length that is among a command's options into pixels of the scene."""
+    if options["simplify"] is None:
+        return dict(options)
+    from napari_sam.segment.everything.grid import sizes_in_pixels
+
+    length, unit = options["simplify"]
+    pixels, _ = sizes_in_pixels((length, None), unit, scene.pixel_size)
+    return {**options, "simplify": pixels}
 
 
 def check_export(path: Path, to: str | None = None) -> Writer:

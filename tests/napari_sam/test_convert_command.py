@@ -95,6 +95,27 @@ def test_what_is_wrong_is_said(
     )
 
 
+def test_a_tolerance_may_be_in_metres(
+    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    image = tmp_path / "map.tif"
+    place = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000)
+    size = {"height": LABELS.shape[0], "width": LABELS.shape[1], "count": 1, "dtype": "uint8"}
+    with rasterio.open(image, "w", "GTiff", crs="EPSG:32617", transform=place, **size) as written:
+        written.write(LABELS.astype(np.uint8), 1)
+    for name, length in (("px", "3"), ("m", "1.5m")):
+        out = tmp_path / f"{name}.geojson"
+        told = ["convert", labels, "--image", image, "--simplify", length, "-o", out]
+        assert main([str(part) for part in told]) == 0
+    one, other = (json.loads((tmp_path / f"{n}.geojson").read_text()) for n in ("px", "m"))
+    assert one["features"] == other["features"]
+    out = tmp_path / "a.geojson"
+    assert "cannot be turned into pixels" in refused(
+        capsys, labels, "--image", image, "--simplify", "2miles", "-o", out
+    )
+
+
 def test_all_formats_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "--formats"]) == 0
     out = capsys.readouterr().out
