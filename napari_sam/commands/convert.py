@@ -106,9 +106,7 @@ def check_export(path: Path, to: str | None = None) -> Writer:
     return find_writer(path, to)
 
 
-def write_exports(
-    exports: Sequence[Path], scene: Scene, labels: Path, table: Path, model_name: str
-) -> None:
+def write_exports(exports: Sequence[Path], scene: Scene, labels: Path, table: Path) -> None:
     """Write results once more, in other formats.
 
     Raises
@@ -119,7 +117,7 @@ def write_exports(
     from napari_sam.files.reading_labels import read_labelled
 
     if exports:
-        write_all(read_labelled(labels, scene, table, model_name), exports)
+        write_all(read_labelled(labels, scene, table), exports)
 
 
 def write_all(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from napari_sam.errors import InputError
 from napari_sam.provenance import provenance
 from napari_sam.segment.everything import write_labels, write_overview, write_table
 from napari_sam.tiles.geometry import TileGeometry
-from napari_sam.tiles.store import Failure
+from napari_sam.tiles.store import Failure, ModelInfo
 from napari_sam.tiles.store_errors import called
 
 if TYPE_CHECKING:
@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 
     from napari_sam.scene import Scene
     from napari_sam.segment.everything import FoundObjects
+    from src_model import Sam
 
-__all__ = ["refuse_failures", "write_scene"]
+__all__ = ["found_with", "refuse_failures", "write_scene"]
 
 _SHOWN = 20
 """Tiles that failed and are listed."""
+
+
+def found_with(image: str, model_name: str, sam: Sam) -> dict[str, str]:
+    """Say where objects come from that a model found in an image."""
+    return provenance(image, model_name, ModelInfo.of(sam).hash)
 
 
 def write_scene(
@@ -37,7 +43,7 @@ def write_scene(
     geometry: TileGeometry,
     failed: Sequence[Failure] = (),
     more: pa.Table | None = None,
-    model_name: str | None = None,
+    told: Mapping[str, str] | None = None,
 ) -> tuple[Path, Path, Path]:
     """Write labels (OME-Zarr), table (parquet) and overview (PNG); earlier ones are replaced.
 
@@ -53,8 +59,8 @@ def write_scene(
         Tiles that are hatched.
     more : pyarrow.Table, optional
         Further columns of the table.
-    model_name : str, optional
-        Which model found them.
+    told : mapping of str to str, optional
+        Where they come from: see `found_with`; by default from the scene, and no model.
 
     Returns
     -------
@@ -67,7 +73,7 @@ def write_scene(
     """
     endings = ("labels.zarr", "objects.parquet", "overlay.png")
     labels, table, overview = (folder / f"{stem}_{ending}" for ending in endings)
-    told = provenance(scene.name, model_name)
+    told = told or provenance(scene.name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{labels.name}.", dir=folder) as beside:

@@ -10,13 +10,13 @@ import numpy as np
 from napari_sam.commands.convert import check_export, write_exports
 from napari_sam.commands.encode import placed_areas
 from napari_sam.commands.running import count, describe, progress_bar
+from napari_sam.commands.scene_results import found_with
 from napari_sam.commands.views import View
 from napari_sam.errors import InputError
 from napari_sam.files.images import read_image, to_rgb_uint8
 from napari_sam.files.outputs import check_output_folder, write_results
 from napari_sam.loading import load
 from napari_sam.overlay import draw_overlay
-from napari_sam.provenance import provenance
 from napari_sam.scenes.formats import find_format
 from napari_sam.segment.image import segment_everything, segment_prompts
 from napari_sam.segment.objects import paint_labels
@@ -101,7 +101,7 @@ def run(
     stem = segment_scene.stem_of(image) + view.mark
     if is_small(scene) and where is sizes is scheduler is aoi is None:
         paths = _segment_whole(read_whole(image, scene), prompts, image, stem, model_name, folder)
-        write_exports(exports, scene, paths[0], paths[1], model_name)
+        write_exports(exports, scene, paths[0], paths[1])
         return
     segment_scene.run(
         image,
@@ -171,7 +171,8 @@ def _segment_whole(
     place = PurePosixPath(name.rstrip("/").replace("\\", "/"))
     labels, objects = paint_labels(candidates, image.shape[:2])
     overlay = draw_overlay(image, labels, prompts)
-    paths = write_results(folder, stem, labels, objects, overlay, provenance(name, model_name))
+    told = found_with(name, model_name, model)
+    paths = write_results(folder, stem, labels, objects, overlay, told)
     rows, cols = labels.shape
     print(
         f"{place.name} ({rows} rows, {cols} columns): {count(objects)} in {seconds:.1f} s "

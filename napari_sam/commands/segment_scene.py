@@ -19,7 +19,7 @@ from napari_sam.commands.running import (
     stopping,
     tell_whose_embeddings,
 )
-from napari_sam.commands.scene_results import refuse_failures, write_scene
+from napari_sam.commands.scene_results import found_with, refuse_failures, write_scene
 from napari_sam.errors import InputError
 from napari_sam.files.outputs import check_output_folder
 from napari_sam.files.zarr_images import is_zarr
@@ -126,10 +126,11 @@ def run(
     )
     if listed:
         print(describe(listed))
-    paths = write_scene(folder, stem, scene, objects, store.geometry, failed, model_name=model_name)
+    told = found_with(scene.name, model_name, sam)
+    paths = write_scene(folder, stem, scene, objects, store.geometry, failed, told=told)
     for path in paths:
         print(path)
-    write_exports(exports, scene, paths[0], paths[1], model_name)
+    write_exports(exports, scene, paths[0], paths[1])
     print(
         f"{prepared.where} ({size_said(store.size_on_disk())}): embeddings, kept for the next call"
     )

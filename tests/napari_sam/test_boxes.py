@@ -67,7 +67,7 @@ def test_small_pictures_are_treated_as_with_box(tiny_weights: Path, tmp_path: Pa
     for row, without in zip(rows, plain, strict=True):
         assert without.items() <= row.items()
         box = next(box for box in small if box.id == row["box_id"])
-        assert row["label"] == (box.label or "")
+        assert row["class"] == (box.label or "")
         assert row["box_score"] == ("" if box.score is None else f"{box.score:g}")
 
 

@@ -10,6 +10,8 @@ from PIL import Image
 
 from napari_sam.cli import main
 from napari_sam.provenance import ABOUT
+from src_model import load_model
+from src_model.weight_files import model_hash
 
 
 @pytest.fixture
@@ -34,6 +36,7 @@ def test_a_plane_is_segmented_and_its_objects_leave_in_other_formats(
     written = json.loads(coco.read_text())
     assert len(written["annotations"]) == 1
     assert "Apache-2.0" in coco.read_text()
+    assert model_hash(load_model("vit_nano", "cpu")) in coco.read_text()
     assert str(coco) in capsys.readouterr().out
 
 
@@ -69,4 +72,6 @@ def test_what_was_segmented_says_with_what_also_when_it_is_converted(
     plane = tmp_path / "plane.tif"
     tifffile.imwrite(plane, tifffile.imread(volume)[4])
     assert main(["convert", str(labels), "--image", str(plane), "-o", str(png)]) == 0
-    assert Image.open(png).info["model"] == "vit_nano"
+    said = Image.open(png).info
+    assert said["model"] == "vit_nano"
+    assert said["model_hash"] == model_hash(load_model("vit_nano", "cpu"))
