@@ -142,10 +142,11 @@ def test_a_full_disk_stops_at_once_and_is_resumed(
     monkeypatch.setattr(FullDisk, "left", 5)
     store = make_store(scene, tiny_sam, FullDisk(tmp_path / "store"))
     read = count_calls(monkeypatch)
+    before = threading.active_count()
     with pytest.raises(StoreUnusable, match="make room on that disk"):
         encode(scene, tiny_sam, store)
     assert len(read) < 5 + 10
-    assert threading.active_count() < 20
+    assert threading.active_count() <= before + 15  # zarr's own, which it keeps
     again = EmbeddingStore.open(tmp_path / "store")
     assert again.progress().done == 5
     assert again.failures() == []
