@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .candidates import Candidates, concatenate
 from .crops import build_all_layer_point_grids, generate_crop_boxes
+from .decoding import decode_good
 from .masks import box_xyxy_to_xywh
 from .predictor import SamPredictor
 from .rle import CocoRle, Rle, area_from_rle, coco_encode_rle, rle_to_mask
@@ -285,13 +286,11 @@ class SamAutomaticMaskGenerator:
         model = self.predictor.model
         coords = torch.as_tensor(in_frame, dtype=torch.float32, device=model.device)[:, None]
         labels = torch.ones(coords.shape[:2], dtype=torch.int64, device=model.device)
-        sparse, dense = model.prompt_encoder(points=(coords, labels), boxes=None, masks=None)
-        return model.mask_decoder.predict_good_masks(
-            image_embeddings=self.predictor.get_image_embedding(),
-            image_pe=model.prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            iou_thresh=self.pred_iou_thresh if self.pred_iou_thresh > 0 else -math.inf,
+        return decode_good(
+            model,
+            self.predictor.get_image_embedding(),
+            (coords, labels),
+            self.pred_iou_thresh if self.pred_iou_thresh > 0 else -math.inf,
         )
 
     def _record(self, candidates: Candidates, index: int) -> MaskRecord:

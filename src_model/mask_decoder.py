@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .layers import LayerNorm2d
+from .refinement import Refinement
 from .transformer import BLOCK_BYTES, TwoWayTransformer, cache_parts
 from .variants import Variant
 
@@ -34,21 +35,27 @@ class _Attended:
         (B, masks) float32.
     detail : Tensor or None
         (1 or B, N, 16, C / 8), what the encoder's fine features add to the upscaled pixels.
+    prompts : Tensor or None
+        (1 or B, refine_dim / 2, 4 h, 4 w), the prompts drawn as finely as masks.
     """
 
     pixels: Tensor
     filters: Tensor
     iou: Tensor
     detail: Tensor | None
+    prompts: Tensor | None
 
     def of(self, prompts: Tensor) -> _Attended:
         """Return only some prompts' share; (B,) bool says whose."""
         if prompts.all():
             return self
-        detail = self.detail
-        if detail is not None and len(detail) > 1:
-            detail = detail[prompts]
-        return _Attended(self.pixels[prompts], self.filters[prompts], self.iou[prompts], detail)
+        return _Attended(
+            self.pixels[prompts],
+            self.filters[prompts],
+            self.iou[prompts],
+            None if self.detail is None else _part(self.detail, prompts),
+            None if self.prompts is None else _part(self.prompts, prompts),
+        )
 
 
 class MaskDecoder(nn.Module):
@@ -86,6 +93,7 @@ class MaskDecoder(nn.Module):
         self.detail_dim = variant.detail_dim
         if self.detail_dim:
             self.detail = nn.Linear(self.detail_dim, dim // 8)
+        self.refinement = Refinement(dim // 8, variant.refine_dim) if variant.refine_dim else None
         self.output_hypernetworks_mlps = nn.ModuleList(
             MLP(dim, dim, dim // 8, 3) for _ in range(self.num_mask_tokens)
         )
@@ -113,7 +121,7 @@ class MaskDecoder(nn.Module):
         sparse_prompt_embeddings : Tensor
             (B, tokens, C).
         dense_prompt_embeddings : Tensor
-            (B, C, h, w).
+            (B, C, h, w); with ``refine_dim`` these have 8 * refine_dim more channels.
         multimask_output : bool
             Three masks for an ambiguous prompt, or the single-mask token's one.
 
@@ -161,8 +169,9 @@ class MaskDecoder(nn.Module):
         sparse_prompt_embeddings: Tensor,
         dense_prompt_embeddings: Tensor,
         iou_thresh: float,
+        wanted: slice = slice(1, None),
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Decode the masks for ambiguous prompts, but only those of high predicted IoU.
+        """Decode masks, those for ambiguous prompts by default, if their predicted IoU is high.
 
         The predicted IoU is known before a mask is drawn, and drawing is a good part of the work.
 
@@ -172,6 +181,8 @@ class MaskDecoder(nn.Module):
             As for :meth:`forward`, for B prompts.
         iou_thresh : float
             Masks with a predicted IoU above it are drawn.
+        wanted : slice
+            Of which mask tokens; the single mask's is number 0.
 
         Returns
         -------
@@ -179,8 +190,8 @@ class MaskDecoder(nn.Module):
             float32 logits (n, 4 h, 4 w).
         iou : Tensor
             float32 predicted IoU (n,).
-        prompts : Tensor
-            int64 (n,), ascending: the prompt that each mask belongs to.
+        which : Tensor
+            int64 (n, 2), ascending: the prompt that each mask belongs to, and its token's number.
         """
         size = image_embeddings.shape[2:]
         masks, ious = [], []
@@ -189,15 +200,17 @@ class MaskDecoder(nn.Module):
             image_pe,
             sparse_prompt_embeddings,
             dense_prompt_embeddings,
-            wanted=slice(1, None),
+            wanted,
         ):
-            good = chunk.iou > iou_thresh
+            good = ~(chunk.iou <= iou_thresh)  # no number is above everything
             drawn = good.any(dim=1)
             masks.append(self._draw(chunk.of(drawn), size)[good[drawn]])
             ious.append(chunk.iou)
         iou = torch.cat(ious)
-        good = iou > iou_thresh
-        return torch.cat(masks), iou[good], torch.nonzero(good)[:, 0]
+        good = ~(iou <= iou_thresh)
+        which = torch.nonzero(good)
+        which[:, 1] += range(self.num_mask_tokens)[wanted].start
+        return torch.cat(masks), iou[good], which
 
     def _attend(
         self,
@@ -214,6 +227,10 @@ class MaskDecoder(nn.Module):
         if len(dense) > 1 and dense.stride(0) == 0:
             dense = dense[:1]
         image, detail = self._split(image)
+        prompts = None
+        if self.refinement is not None:
+            dense, packed = dense.tensor_split([self.transformer_dim], dim=1)
+            prompts = F.pixel_shuffle(packed.to(dtype), 4)
         image, dense = _positions(image), _positions(dense.to(dtype))
         shared = image + dense if len(image) == 1 and len(dense) == 1 else None
         image_pe = _positions(image_pe)
@@ -232,7 +249,8 @@ class MaskDecoder(nn.Module):
             ]
             iou = self.iou_prediction_head(tokens[:, 0])[:, wanted]
             fine = None if detail is None else _part(detail, part)
-            yield _Attended(pixels, torch.stack(filters, dim=2), iou.float(), fine)
+            drawn = None if prompts is None else _part(prompts, part)
+            yield _Attended(pixels, torch.stack(filters, dim=2), iou.float(), fine, drawn)
 
     def _split(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         """Split embeddings into what the transformer sees and what fine features add later.
@@ -251,33 +269,53 @@ class MaskDecoder(nn.Module):
 
         Returns float32 logits (B, masks, 4 h, 4 w); ``size`` is (h, w).
         """
-        height, width = size
-        pixels, filters, detail = attended.pixels, attended.filters, attended.detail
-        batch, positions, _ = pixels.shape
-        rows = BLOCK_BYTES // max(1, pixels[:, :1].nbytes)
-        blocks = [
-            self._upscale(pixels[:, part], filters, None if detail is None else detail[:, part])
-            for part in cache_parts(positions, rows, pixels.device)
-        ]
-        masks = torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0]
-        masks = masks.view(batch, height, width, 2, 2, 2, 2, filters.shape[2])
-        masks = masks.permute(0, 7, 1, 3, 5, 2, 4, 6)
-        return masks.reshape(*masks.shape[:2], 4 * height, 4 * width).float()
+        filters = attended.filters
+        if self.refinement is None:
+            return _in_image_order(self._upscale(attended, filters), size).float()
+        assert attended.prompts is not None  # they are drawn for the refinement
+        pixels = _in_image_order(self._upscale(attended), size, channels_last=True)
+        pixels = self.refinement(pixels, attended.prompts)
+        height, width = pixels.shape[2:]
+        masks = pixels.permute(0, 2, 3, 1).flatten(1, 2) @ filters
+        return masks.transpose(1, 2).float().unflatten(2, (height, width))
 
-    def _upscale(self, pixels: Tensor, filters: Tensor, detail: Tensor | None) -> Tensor:
-        """Upscale (B, N, C), add ``detail`` and apply the ``filters`` (B, C / 8, masks).
+    def _upscale(self, attended: _Attended, filters: Tensor | None = None) -> Tensor:
+        """Upscale pixels, add the fine features, and apply ``filters`` (B, C / 8, masks) if given.
 
         A transposed convolution whose kernel equals its stride is a matrix product per position.
-        Channels therefore stay last throughout, and only the finished masks are brought into image
-        order: the result is (B, N * 16, masks), each position's 2x2 pixels and then theirs.
+        Channels therefore stay last throughout, and only what is finished is brought into image
+        order: the result is (B, N * 16, masks or C / 8), each position's 2x2 pixels and then
+        theirs.
         """
         first, norm, _, second, _ = self.output_upscaling
         assert isinstance(norm, LayerNorm2d)  # for the type checker
-        pixels = F.gelu(norm.channels_last(_upsample_channels_last(pixels, first)))
-        pixels = _upsample_channels_last(pixels.flatten(1, 2), second).flatten(1, 2)
-        if detail is not None:
-            pixels = pixels + detail.flatten(1, 2)
-        return F.gelu(pixels) @ filters
+        positions, detail = attended.pixels, attended.detail
+        rows = BLOCK_BYTES // max(1, positions[:, :1].nbytes)
+        blocks = []
+        for part in cache_parts(positions.shape[1], rows, positions.device):
+            pixels = _upsample_channels_last(positions[:, part], first)
+            pixels = F.gelu(norm.channels_last(pixels)).flatten(1, 2)
+            pixels = _upsample_channels_last(pixels, second).flatten(1, 2)
+            if detail is not None:
+                pixels = pixels + detail[:, part].flatten(1, 2)
+            pixels = F.gelu(pixels)
+            blocks.append(pixels if filters is None else pixels @ filters)
+        return torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0]
+
+
+def _in_image_order(pixels: Tensor, size: tuple[int, ...], channels_last: bool = False) -> Tensor:
+    """Turn (B, h * w * 16, C) of :meth:`MaskDecoder._upscale` into (B, C, 4 h, 4 w).
+
+    Convolutions want channels last in memory, and so do copies of many channels.
+    """
+    height, width = size
+    pixels = pixels.view(len(pixels), height, width, 2, 2, 2, 2, pixels.shape[2])
+    if channels_last:
+        rows = pixels.permute(0, 1, 3, 5, 2, 4, 6, 7)
+        rows = rows.reshape(len(rows), 4 * height, 4 * width, rows.shape[7])
+        return rows.permute(0, 3, 1, 2)
+    pixels = pixels.permute(0, 7, 1, 3, 5, 2, 4, 6)
+    return pixels.reshape(*pixels.shape[:2], 4 * height, 4 * width)
 
 
 def _positions(image: Tensor) -> Tensor:
@@ -285,7 +323,7 @@ def _positions(image: Tensor) -> Tensor:
     return image.flatten(2).transpose(1, 2).contiguous()
 
 
-def _part(x: Tensor, part: slice) -> Tensor:
+def _part(x: Tensor, part: slice | Tensor) -> Tensor:
     """Take some prompts' share of what all prompts share, or not."""
     return x if len(x) == 1 else x[part]
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .decoding import decode, offered
 from .preprocessing import ResizeLongestSide
 from .sam import Sam
 
@@ -258,14 +259,13 @@ class SamPredictor:
             If no image is set.
         """
         embedding = self.get_image_embedding()
-        points = None if point_coords is None else (point_coords, point_labels)
-        sparse, dense = self.model.prompt_encoder(points=points, boxes=boxes, masks=mask_input)
-        low_res, iou = self.model.mask_decoder(
-            image_embeddings=embedding,
-            image_pe=self.model.prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=multimask_output,
+        points = None
+        if point_coords is not None:
+            if point_labels is None:
+                raise ValueError("point_labels are missing: give 1 or 0 for each point.")
+            points = point_coords, point_labels
+        low_res, iou = decode(
+            self.model, embedding, points, boxes, mask_input, offered(multimask_output)
         )
         masks = self.model.postprocess_masks(low_res, self.input_size, self.original_size)
         if not return_logits:

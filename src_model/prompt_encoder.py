@@ -7,6 +7,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .layers import LayerNorm2d
 from .prompt_maps import PromptMaps
@@ -62,6 +63,9 @@ class PromptEncoder(nn.Module):
             if variant.prompt_map_dim
             else None
         )
+        self.fine_prompts = (
+            FinePrompts(variant.refine_dim, variant.patch_size // 4) if variant.refine_dim else None
+        )
 
     def forward(
         self,
@@ -92,6 +96,7 @@ class PromptEncoder(nn.Module):
         dense : Tensor
             (B, out_chans, grid, grid), float32; with neither mask prompts nor prompt maps, a view
             in which all B share one vector. With prompt maps in the precision of the mask decoder.
+            With ``refine_dim`` 8 * refine_dim more channels: the prompts drawn four times as fine.
         """
         sparse = []
         if points is not None:
@@ -108,6 +113,9 @@ class PromptEncoder(nn.Module):
         if self.prompt_maps is not None and (points is not None or boxes is not None):
             dense = self.prompt_maps(dense, points, boxes, rows, cols)
         dense = dense.expand(batch, -1, len(rows), len(cols))
+        if self.fine_prompts is not None:
+            fine = self.fine_prompts(points, boxes, masks, rows, cols)
+            dense = torch.cat([dense, fine.to(dense.dtype).expand(batch, -1, -1, -1)], dim=1)
         if not sparse:
             return dense.new_empty(batch, 0, self.embed_dim), dense
         return torch.cat(sparse, dim=1), dense
@@ -144,6 +152,48 @@ class PromptEncoder(nn.Module):
             if prompt is not None:
                 return len(prompt)
         return 1
+
+
+class FinePrompts(nn.Module):
+    """Draw prompts at a quarter of the frame, for :class:`~src_model.refinement.Refinement`.
+
+    Parameters
+    ----------
+    refine_dim : int
+        Half as many channels are drawn.
+    cell : int
+        Side of what one position is of, in frame pixels.
+    """
+
+    def __init__(self, refine_dim: int, cell: int) -> None:
+        super().__init__()
+        self.maps = PromptMaps(refine_dim, refine_dim // 2, cell)
+        self.mask = nn.Conv2d(1, refine_dim // 2, kernel_size=1)
+
+    def forward(
+        self,
+        points: tuple[Tensor, Tensor] | None,
+        boxes: Tensor | None,
+        masks: Tensor | None,
+        rows: range,
+        cols: range,
+    ) -> Tensor:
+        """Draw the prompts of :meth:`PromptEncoder.forward` on a part of the grid.
+
+        Returns
+        -------
+        Tensor
+            (1 or B, 8 * refine_dim, len(rows), len(cols)): 4 x 4 of them at each position.
+        """
+        weight = self.mask.weight
+        fine = weight.new_zeros(1, len(weight), 4 * len(rows), 4 * len(cols))
+        if masks is not None:
+            # How sure a mask is says little beyond a few logits.
+            fine = self.mask((masks / 4).tanh().to(weight.dtype))
+        if points is not None or boxes is not None:
+            fine_rows, fine_cols = (range(4 * part.start, 4 * part.stop) for part in (rows, cols))
+            fine = self.maps(fine, points, boxes, fine_rows, fine_cols)
+        return F.pixel_unshuffle(fine, 4)
 
 
 class PositionEmbeddingRandom(nn.Module):

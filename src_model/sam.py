@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .automatic_thresholds import AutomaticThresholds
+from .decoding import decode, offered
 from .image_encoder import ImageEncoderViT
 from .mask_decoder import MaskDecoder
 from .prompt_encoder import PromptEncoder
@@ -61,14 +62,15 @@ class Sam(nn.Module):
     def set_precision(self, dtype: torch.dtype, decoder: bool = True) -> Sam:
         """Let the image encoder, and the mask decoder unless not wanted, work in ``dtype``.
 
-        Returns the model. The prompt encoder (but for the network of its prompt maps, which goes
-        with the decoder) and batch normalisation stay in float32: they cost nothing, and
+        Returns the model. The prompt encoder (but for what draws prompts, which goes with the
+        decoder) and batch normalisation stay in float32: they cost nothing, and
         coordinates and statistics do not survive rounding.
         """
         if decoder:
             self.mask_decoder.to(dtype)
-            if self.prompt_encoder.prompt_maps is not None:
-                self.prompt_encoder.prompt_maps.to(dtype)
+            for drawn in (self.prompt_encoder.prompt_maps, self.prompt_encoder.fine_prompts):
+                if drawn is not None:
+                    drawn.to(dtype)
         for module in self.image_encoder.modules():
             if not isinstance(module, nn.BatchNorm2d):
                 for parameter in module.parameters(recurse=False):
@@ -98,21 +100,18 @@ class Sam(nn.Module):
             ``low_res_logits`` (B, masks, low_res, low_res).
         """
         frames = torch.stack([self.preprocess(record["image"]) for record in batched_input])
-        image_pe = self.prompt_encoder.get_dense_pe()
         outputs = []
         for record, embedding in zip(batched_input, self.image_encoder(frames), strict=True):
             points = None
             if "point_coords" in record:
                 points = (record["point_coords"], record["point_labels"])
-            sparse, dense = self.prompt_encoder(
-                points=points, boxes=record.get("boxes"), masks=record.get("mask_inputs")
-            )
-            low_res, iou = self.mask_decoder(
-                image_embeddings=embedding.unsqueeze(0),
-                image_pe=image_pe,
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-                multimask_output=multimask_output,
+            low_res, iou = decode(
+                self,
+                embedding.unsqueeze(0),
+                points,
+                record.get("boxes"),
+                record.get("mask_inputs"),
+                offered(multimask_output),
             )
             masks = self.postprocess_masks(
                 low_res, record["image"].shape[-2:], record["original_size"]

@@ -18,7 +18,7 @@ __all__ = ["find_variant"]
 def find_variant(state_dict: Mapping[str, Tensor]) -> Variant:
     """Find the variant whose network has these keys and shapes.
 
-    Some fields leave no trace in the weights: `decoder_heads`, the normalisation,
+    Some fields leave no trace in the weights: `decoder_heads`, `part_size`, the normalisation,
     `mask_threshold`, and the `image_size` of a TinyViT. They are taken from the table's variant
     that agrees in everything else, and from the defaults of `Variant` where none does; files
     written by `save_checkpoint` say them outright. A ViT without windowed blocks is given the
@@ -121,6 +121,7 @@ def _decoder(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     return {
         "mask_in_chans": shapes["prompt_encoder.mask_downscaling.3.weight"][0],
         "prompt_map_dim": _prompt_map_dim(shapes),
+        "refine_dim": shapes.get(prefix + "refinement.first.weight", (0,))[0],
         "decoder_depth": _count(shapes, prefix + "transformer.layers"),
         "decoder_mlp_dim": shapes[prefix + "transformer.layers.0.mlp.lin1.weight"][0],
         "iou_head_depth": _count(shapes, prefix + "iou_prediction_head.layers"),

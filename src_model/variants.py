@@ -47,6 +47,13 @@ class Variant:
         Channels of fine features, at a quarter of the frame, that a ``"tiny_vit"`` encoder hands to
         the decoder for sharp outlines; 0 for none, as in the published models. They lie in the
         embedding's last ``16 * detail_dim`` channels, 4 x 4 of them at each position.
+    refine_dim : int
+        Width of the convolutions that look once more at each pixel of a mask, at a quarter of the
+        frame, with the prompts drawn beside it; a multiple of 2. 0 for none, as in the published
+        models.
+    part_size : int
+        Side, in positions, of the part of the embedding around a prompt that the decoder looks at
+        first: see :mod:`src_model.decoding`. 0 for always the whole, as in the published models.
     decoder_depth, decoder_mlp_dim, decoder_heads
         The two-way transformer: layers, MLP width, heads.
     iou_head_depth, iou_head_hidden_dim
@@ -95,6 +102,8 @@ class Variant:
     mask_in_chans: int = 16
     prompt_map_dim: int = 0
     detail_dim: int = 0
+    refine_dim: int = 0
+    part_size: int = 0
     decoder_depth: int = 2
     decoder_mlp_dim: int = 2048
     decoder_heads: int = 8
@@ -125,6 +134,13 @@ class Variant:
             raise ValueError(f"mask_in_chans {self.mask_in_chans} must be a multiple of 4.")
         if self.detail_dim and self.encoder != "tiny_vit":
             raise ValueError("detail_dim needs a tiny_vit encoder: set it to 0, or the encoder.")
+        if self.refine_dim % 2:
+            raise ValueError(f"refine_dim {self.refine_dim} must be a multiple of 2.")
+        if not 0 <= self.part_size <= self.grid_size:
+            raise ValueError(
+                f"part_size {self.part_size} must lie between 0 and the embedding's side, "
+                f"{self.grid_size}."
+            )
         if self.encoder == "vit":
             self._check_vit()
         else:
@@ -203,6 +219,8 @@ VARIANTS: dict[str, Variant] = {
             iou_head_hidden_dim=128,
             prompt_map_dim=64,
             detail_dim=8,
+            refine_dim=16,
+            part_size=20,
         ),
     )
 }

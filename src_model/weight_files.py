@@ -47,6 +47,8 @@ _BEHIND_THE_ENCODER = (
     "name",
     "mask_in_chans",
     "prompt_map_dim",
+    "refine_dim",
+    "part_size",
     "decoder_depth",
     "decoder_mlp_dim",
     "decoder_heads",
@@ -55,6 +57,10 @@ _BEHIND_THE_ENCODER = (
     "num_multimask_outputs",
     "mask_threshold",
 )
+
+# Dimensions that came after stores had been written with hashes: where a variant does not use
+# them they do not count, so that its embeddings stay good.
+_CAME_LATER = ("refine_dim", "part_size")
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -271,6 +277,9 @@ def model_hash(sam: Sam) -> str:
     """
     dimensions = sam.variant.to_dict()
     del dimensions["name"]
+    for name in _CAME_LATER:
+        if not dimensions[name]:
+            del dimensions[name]
     return _hash(dimensions, sam.state_dict())
 
 

@@ -225,6 +225,7 @@ def _answer(
     import torch
 
     from src_model.candidates import measure_mask
+    from src_model.decoding import decode, offered
     from src_model.upsample import MaskUpsampler
 
     predictor, window = tile.predictor, tile.window
@@ -241,13 +242,8 @@ def _answer(
     answers: list[_Mask | None] = []
     for batch in corners.split(_BATCH):
         with torch.no_grad():
-            sparse, dense = sam.prompt_encoder(points=None, boxes=batch, masks=None)
-            low_res, ious = sam.mask_decoder(
-                image_embeddings=predictor.get_image_embedding(),
-                image_pe=sam.prompt_encoder.get_dense_pe(),
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-                multimask_output=False,
+            low_res, ious = decode(
+                sam, predictor.get_image_embedding(), boxes=batch, wanted=offered(ambiguous=False)
             )
         for logits, iou in zip(low_res[:, 0].cpu(), ious[:, 0].tolist(), strict=True):
             measured = measure_mask(logits, upsampler, sam.mask_threshold, STABILITY_OFFSET)

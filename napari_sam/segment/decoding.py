@@ -187,6 +187,8 @@ class EmbeddingDecoder:
         """Ask each tile its prompt."""
         import torch
 
+        from src_model.decoding import decode, offered
+
         there = []
         for number, tile in enumerate(tiles):
             try:
@@ -198,16 +200,13 @@ class EmbeddingDecoder:
             return answers
         chosen = [prompts[number] for number, _ in there]
         ready = [tile for _, tile in there]
-        encoder, decoder = self._sam.prompt_encoder, self._sam.mask_decoder
         every = ambiguous and self.single_first
         with torch.no_grad():
-            sparse, dense = encoder(*self._tensors(ready, chosen))
-            logits, ious = decoder.predict_masks(
+            logits, ious = decode(
+                self._sam,
                 torch.cat([tile.predictor.get_image_embedding() for tile in ready]),
-                encoder.get_dense_pe(),
-                sparse,
-                dense,
-                wanted=slice(None) if every else slice(1, None) if ambiguous else slice(0, 1),
+                *self._tensors(ready, chosen),
+                wanted=slice(None) if every else offered(ambiguous),
             )
         for index, (number, of) in enumerate(there):
             masks, scores = logits[index].cpu().numpy(), ious[index].cpu().numpy()

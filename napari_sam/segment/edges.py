@@ -194,6 +194,8 @@ def _click(tile: TilePredictor) -> tuple[Tensor, Tensor]:
     """Return all masks of the grid, (n, h, w) low-resolution logits, and predicted IoU (n,)."""
     import torch
 
+    from src_model.decoding import decode, offered
+
     sam, size = tile.predictor.model, tile.window.shape
     down, across = ((np.arange(GRID) + 0.5) / GRID * side - 0.5 for side in size)
     xy = np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 2)
@@ -204,13 +206,11 @@ def _click(tile: TilePredictor) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         for clicks in coords[:, None].split(_BATCH):
             labels = torch.ones(clicks.shape[:2], dtype=torch.int64, device=sam.device)
-            sparse, dense = sam.prompt_encoder(points=(clicks, labels), boxes=None, masks=None)
-            low_res, iou = sam.mask_decoder(
-                image_embeddings=tile.predictor.get_image_embedding(),
-                image_pe=sam.prompt_encoder.get_dense_pe(),
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-                multimask_output=True,
+            low_res, iou = decode(
+                sam,
+                tile.predictor.get_image_embedding(),
+                (clicks, labels),
+                wanted=offered(ambiguous=True),
             )
             masks.append(low_res.flatten(0, 1).cpu())
             ious.append(iou.flatten().cpu())

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..parts import part_corners, part_place
 from ..sam import Sam
 from .losses import best_mask_loss
 from .pictures import ObjectMasks
@@ -53,7 +54,8 @@ class Interaction:
     chunk : int
         Objects decoded together on the whole embedding.
     local : float
-        Part of the chunks that is decoded around each object only, if the objects are small.
+        Part of the chunks that is decoded around each object only: on what `decode` shows of it if
+        the variant has a ``part_size``, else if the objects are small.
     """
 
     error_points: int = 8
@@ -71,6 +73,21 @@ class _Prompts:
     labels: Tensor | None = None  # (B, n)
     boxes: Tensor | None = None  # (B, 4)
     masks: Tensor | None = None  # (B, 1, h, w)
+
+    @property
+    def middles(self) -> Tensor:
+        """Where the first prompt of each object is, (B, 2)."""
+        if self.boxes is not None:
+            return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
+        assert self.points is not None  # one of the two is there
+        return self.points[:, 0]
+
+    def move(self, view: _View) -> None:
+        """Turn coordinates of the window into those of each object's part of it."""
+        if self.boxes is not None:
+            self.boxes = view.inside(self.boxes.view(-1, 2, 2)).flatten(1)
+        if self.points is not None:
+            self.points = view.inside(self.points)
 
     def add_points(self, points: Tensor, labels: Tensor) -> None:
         if self.points is None or self.labels is None:
@@ -122,12 +139,11 @@ def backward_objects(
         if interaction.local:  # objects of a size need parts of a size
             alike.sort(key=lambda i: max(objects.items[i].mask.shape))
         while alike:
-            local = rng.random() < interaction.local
-            size = _part_size(sam, embedding, objects, alike[: _MORE * interaction.chunk], local)
-            count = interaction.chunk * (1 if size is None else _MORE)
-            chunk, alike = alike[:count], alike[count:]
-            view = _look_around(rng, sam, embedding, objects, chunk, size)
-            prompts = _begin(rng, view, objects, chunk, kind)
+            size, chunk = _next_chunk(rng, sam, embedding, objects, interaction, alike, kind)
+            alike = alike[len(chunk) :]
+            prompts = _begin(rng, embedding.device, objects, chunk, kind)
+            view = _look_around(rng, sam, embedding, objects, chunk, size, prompts)
+            prompts.move(view)
             rounds = plan_rounds(rng, interaction.error_points)
             share = weight * len(chunk) / len(chosen)
             _backward_rounds(rng, sam, view, prompts, rounds, share, figures)
@@ -185,16 +201,34 @@ class _View:
             embedding.grad[0, :, row : row + h, col : col + w] += part
 
 
-def _part_size(
-    sam: Sam, embedding: Tensor, objects: ObjectMasks, chunk: Sequence[int], local: bool
-) -> int | None:
-    """Return the side in cells of the part to decode around each object; None for everything."""
-    if not local:
-        return None
-    extent = max(max(objects.items[i].mask.shape) for i in chunk) / sam.variant.patch_size
+def _next_chunk(
+    rng: np.random.Generator,
+    sam: Sam,
+    embedding: Tensor,
+    objects: ObjectMasks,
+    interaction: Interaction,
+    alike: Sequence[int],
+    by_box: bool,
+) -> tuple[int | None, Sequence[int]]:
+    """Choose the first objects of many, the smallest first, that are to be decoded together.
+
+    Returns the side in cells of the part to decode around each, None for everything; and which.
+    """
+    whole = None, alike[: interaction.chunk]
+    if rng.random() >= interaction.local:
+        return whole
+    chunk = alike[: _MORE * interaction.chunk]
+    extents = [max(objects.items[i].mask.shape) / sam.variant.patch_size for i in chunk]
+    if sam.variant.part_size:
+        # What `decode` shows of an image. A click may be on an object that goes on beyond: its mask
+        # has to reach the border, so that the whole is looked at.
+        size = sam.variant.part_size
+        if by_box:
+            chunk = chunk[: sum(extent + 4 <= size for extent in extents)]
+        return (size, chunk) if chunk and size < min(embedding.shape[2:]) else whole
     # Twice the object and some neighbours.
-    sizes = [s for s in _PARTS if s >= 2 * extent + 4 and s < min(embedding.shape[2:])]
-    return sizes[0] if sizes else None
+    sizes = [s for s in _PARTS if 2 * max(extents) + 4 <= s < min(embedding.shape[2:])]
+    return (sizes[0], chunk) if sizes else whole
 
 
 def _look_around(
@@ -204,6 +238,7 @@ def _look_around(
     objects: ObjectMasks,
     chunk: Sequence[int],
     size: int | None,
+    prompts: _Prompts,
 ) -> _View:
     """Cut the part of the embedding that the decoder is to see for each object of a chunk."""
     device, stride = embedding.device, sam.variant.patch_size // 4
@@ -215,7 +250,11 @@ def _look_around(
         corners = torch.zeros(len(chunk), 2, dtype=torch.int64)
         parts = embedding.detach().clone()
     else:
-        corners = torch.tensor([_corner(rng, objects, i, size, (h, w), stride) for i in chunk])
+        if sam.variant.part_size:
+            corners = part_corners(prompts.middles.cpu() / sam.variant.patch_size, size, (h, w))
+            row = col = part_place(sam.variant)
+        else:
+            corners = torch.tensor([_corner(rng, objects, i, size, (h, w), stride) for i in chunk])
         parts = torch.stack(
             [embedding[0, :, y : y + size, x : x + size].detach() for x, y in corners.tolist()]
         )
@@ -251,21 +290,20 @@ def _corner(
 
 def _begin(
     rng: np.random.Generator,
-    view: _View,
+    device: torch.device,
     objects: ObjectMasks,
     chunk: Sequence[int],
     by_box: bool,
 ) -> _Prompts:
-    """Give each object of a chunk its first prompt."""
-    device = view.target.device
+    """Give each object of a chunk its first prompt, in pixels of the window."""
     prompts = _Prompts()
     if by_box:
-        boxes = torch.tensor([noisy_box(rng, objects.box(i)) for i in chunk], device=device)
-        prompts.boxes = view.inside(boxes.view(-1, 2, 2)).flatten(1)
+        boxes = [noisy_box(rng, objects.box(i)) for i in chunk]
+        prompts.boxes = torch.tensor(boxes, device=device)
     else:
         points = torch.tensor([[first_point(rng, objects.items[i])] for i in chunk], device=device)
         labels = torch.ones(len(chunk), 1, dtype=torch.int64, device=device)
-        prompts.add_points(view.inside(points), labels)
+        prompts.add_points(points, labels)
     return prompts
 
 

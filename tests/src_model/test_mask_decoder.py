@@ -13,12 +13,20 @@ from src_model import mask_decoder, transformer
 from src_model.sam import Sam, build_sam
 
 
-@pytest.fixture(scope="module", params=[0, 3], ids=["plain", "with fine features"])
+@pytest.fixture(
+    scope="module",
+    params=[(0, 0), (3, 0), (3, 4)],
+    ids=["plain", "with fine features", "with refinement"],
+)
 def sam(request: pytest.FixtureRequest) -> Sam:
     """Return a small model with random weights."""
     torch.manual_seed(7)
-    small = replace(TINIEST, out_chans=32, decoder_heads=4, detail_dim=request.param)
-    return build_sam(small)
+    detail, refine = request.param
+    small = replace(TINIEST, out_chans=32, decoder_heads=4, detail_dim=detail, refine_dim=refine)
+    sam = build_sam(small)
+    if sam.mask_decoder.refinement is not None:  # as after training
+        torch.nn.init.normal_(sam.mask_decoder.refinement.second.weight)
+    return sam
 
 
 @pytest.fixture(params=["one image", "an image for each prompt", "mask prompts"])
@@ -101,7 +109,8 @@ class TestPredictGoodMasks:
         assert len(found) == good.sum() == round(share * 15)
         torch.testing.assert_close(found, masks[good], atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(found_iou, iou[good], atol=1e-5, rtol=1e-4)
-        assert torch.equal(which, torch.nonzero(good)[:, 0])
+        which[:, 1] -= 1  # the single mask is number 0
+        assert torch.equal(which, torch.nonzero(good))
 
     def test_draws_only_where_a_mask_is_good(
         self, sam: Sam, prompts: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
@@ -109,9 +118,9 @@ class TestPredictGoodMasks:
         drawn = []
         upscale = sam.mask_decoder._upscale
 
-        def counting(pixels: Tensor, *others: Tensor) -> Tensor:
-            drawn.append(pixels.shape[0] * pixels.shape[1])
-            return upscale(pixels, *others)
+        def counting(attended: mask_decoder._Attended, *others: Tensor) -> Tensor:
+            drawn.append(attended.pixels.shape[0] * attended.pixels.shape[1])
+            return upscale(attended, *others)
 
         monkeypatch.setattr(sam.mask_decoder, "_upscale", counting)
         with torch.no_grad():

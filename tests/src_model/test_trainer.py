@@ -14,6 +14,7 @@ import pytest
 import torch
 from training_toys import TINY, TINY_VIT, Scenes, tiny_config, tiny_sam
 
+from src_model.decoding import decode
 from src_model.training.config import TrainingConfig
 from src_model.training.feed import Feed, sample_batches
 from src_model.training.interactive import Interaction, backward_objects
@@ -145,6 +146,44 @@ def test_what_is_learned_around_an_object_goes_back_to_its_place() -> None:
     assert cols.max() - cols.min() < 12
     assert rows.min() <= 400 // 16 <= rows.max()
     assert cols.min() <= 60 // 16 <= cols.max()
+
+
+@pytest.mark.parametrize("box_share", [0.0, 1.0], ids=["click", "box"])
+def test_training_shows_the_part_that_decoding_will_show(
+    box_share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = np.zeros((512, 512), int)
+    labels[300:340, 60:90] = 1
+    labels[:, 200:] = 2  # goes on beyond any part
+    torch.manual_seed(0)
+    embedding = torch.randn(1, 32, 32, 32)
+    sam = tiny_sam(dataclasses.replace(TINY, image_size=512, part_size=12, refine_dim=4))
+    seen: list[dict[str, torch.Tensor]] = []
+    attend = sam.mask_decoder._attend
+
+    def watched(*inputs: Any) -> Any:
+        seen.append({"parts": inputs[0], "pe": inputs[1], "sparse": inputs[2]})
+        return attend(*inputs)
+
+    monkeypatch.setattr(sam.mask_decoder, "_attend", watched)
+    interaction = Interaction(error_points=0, local=1.0, box_share=box_share)
+    objects = ObjectMasks.from_labels(labels)
+    backward_objects(np.random.default_rng(0), sam, embedding, objects, interaction)
+    trained = {len(one["parts"][0, 0]): one for one in seen}
+    middle = sam.prompt_encoder.get_dense_pe()[..., 10:22, 10:22]
+    if box_share:  # the large one's box does not fit: it is seen whole
+        assert set(trained) == {12, 32}
+    else:
+        assert set(trained) == {12}
+        assert len(trained[12]["parts"]) == 2
+    assert torch.equal(trained[12]["pe"], middle)
+    seen.clear()
+    if box_share:
+        decode(sam, embedding, boxes=torch.tensor([[60.0, 300.0, 89.0, 339.0]]))
+        torch.testing.assert_close(seen[0]["parts"], trained[12]["parts"])
+        # A hand draws its box a little off.
+        torch.testing.assert_close(seen[0]["sparse"], trained[12]["sparse"], atol=0.5, rtol=0)
+    assert not torch.equal(trained[12]["parts"][0], embedding[0, :, :12, :12])
 
 
 def test_recomputing_activations_changes_nothing() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from recipe import TINIEST
 from safetensors.torch import load_file, save_file
 from sentences import one_sentence
 
@@ -16,6 +17,7 @@ from src_model.sam import build_sam
 from src_model.variant_from_weights import find_variant
 from src_model.variants import VARIANTS, Variant
 from src_model.weight_files import (
+    encoder_hash,
     load_weights,
     model_hash,
     read_state_dict,
@@ -384,6 +386,16 @@ def test_hash_is_the_same_in_any_precision_and_layout(sam):
     sam.image_encoder.to(torch.bfloat16).to(memory_format=torch.channels_last)
     sam.mask_decoder.to(torch.bfloat16)
     assert model_hash(sam) == first
+
+
+def test_hashes_stay_those_that_stores_were_written_with():
+    sam = build_sam(TINIEST)
+    with torch.no_grad():
+        for tensor in sam.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.fill_(0.5)
+    assert model_hash(sam).startswith("d0d19f3d2bb843bf5c0774e3e2e45ca1")
+    assert encoder_hash(sam).startswith("1c4ac44cce1be6b75d06632e12be8b6b")
 
 
 def test_hash_sees_a_single_weight(sam):

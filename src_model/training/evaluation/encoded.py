@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...decoding import decode
 from ...predictor import SamPredictor
 from ...sam import Sam
 from ...upsample import MaskUpsampler
@@ -117,8 +118,5 @@ class EncodedPicture:
             corners = predictor.transform.apply_boxes(np.asarray(boxes, float), self.shape)
             frames = torch.as_tensor(corners, dtype=torch.float32, device=device)
         previous = None if masks is None else masks[:, None].to(device)
-        sparse, dense = model.prompt_encoder(points=clicks, boxes=frames, masks=previous)
-        low_res, iou = model.mask_decoder.predict_masks(
-            predictor.get_image_embedding(), model.prompt_encoder.get_dense_pe(), sparse, dense
-        )
+        low_res, iou = decode(model, predictor.get_image_embedding(), clicks, frames, previous)
         return low_res.cpu(), iou.cpu()
