@@ -1,11 +1,11 @@
 """What changes when tiles lie elsewhere: objects of everything, and the network's own answers.
 
-    python benchmarks/origin.py --images DIR --labels DIR [--across 3] [--keep FOLDER] [--json FILE]
+    python benchmarks/origin.py --images DIR --labels DIR [--across 3] [--shift 64] [--keep FOLDER]
 
-A mosaic is searched twice, the second time without its first 64 rows and columns, so that windows
-lie 64 pixels further on while clicks fall on the same pixels of the images. Then single clicks, at
-the middle of objects that were found, are answered in the windows of both: what differs there is
-the network's, as nothing else has a say.
+A mosaic is searched twice, the second time without its first rows and columns, so that windows
+lie as many pixels further on while clicks fall on the same pixels of the images. Then single
+clicks, at the middle of objects that were found, are answered in the windows of both: what differs
+there is the network's, as nothing else has a say.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from src_model.training.evaluation.regions import cut_mask, iou_matrix
 from src_model.training.pictures import ObjectMask
 
 SHIFT = 64
-"""Rows and columns that are left away: whole steps of the clicks, and no whole step of tiles."""
+"""Rows and columns that are left away: whole steps of the clicks, and no whole step of tiles. The
+encoder attends in windows of 16, 32 and 64 of these pixels, so that 64 leaves all of them in their
+places, and 40 none."""
 
 SPACING = 8.0
 """Between clicks: it divides the mosaic's side and `SHIFT`, as 16 and 32 do."""
@@ -63,7 +65,7 @@ def answers(
 
 
 def same_clicks(
-    one: Embeddings, other: Embeddings, points: np.ndarray
+    one: Embeddings, other: Embeddings, points: np.ndarray, shift: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return mask IoU, and the scores in both windows, of what clicks give in two windows.
 
@@ -74,12 +76,12 @@ def same_clicks(
         predicted IoU and stability.
     """
     ious, scores = [], []
-    pairs = zip(answers(one, points), answers(other, points - SHIFT), strict=True)
+    pairs = zip(answers(one, points), answers(other, points - shift), strict=True)
     for (masks, predicted, stable), (others, predicted_too, stable_too) in pairs:
         if not (masks and others):
             continue
         best = int(predicted.argmax())
-        alike = iou_matrix([masks[best]], moved(others, SHIFT))[0]
+        alike = iou_matrix([masks[best]], moved(others, shift))[0]
         like = int(alike.argmax())
         ious.append(alike[like])
         scores.append([(predicted[best], stable[best]), (predicted_too[like], stable_too[like])])
@@ -93,7 +95,7 @@ def measure(args: argparse.Namespace) -> Iterator[Figure]:
     found: list[FoundObjects] = []
     scenes: list[Scene] = []
     stores: list[EmbeddingStore] = []
-    for name, part in (("here", pixels), ("elsewhere", pixels[SHIFT:, SHIFT:].copy())):
+    for name, part in (("here", pixels), ("elsewhere", pixels[args.shift :, args.shift :].copy())):
         if args.keep is not None:
             args.keep.mkdir(parents=True, exist_ok=True)
         keep = None if args.keep is None else args.keep / name
@@ -101,9 +103,9 @@ def measure(args: argparse.Namespace) -> Iterator[Figure]:
         found.append(result.objects)
         stores.append(store)
         scenes.append(open_scene(part))
-    chosen = inside(found[0], SHIFT)
+    chosen = inside(found[0], args.shift)
     masks = whole_masks(found[0])
-    iou = iou_matrix([masks[i] for i in chosen], moved(whole_masks(found[1]), SHIFT))
+    iou = iou_matrix([masks[i] for i in chosen], moved(whole_masks(found[1]), args.shift))
     lost = iou.max(1, initial=0) <= 0.5
     note = f"{len(chosen)} objects, points {args.spacing:g} px apart, {args.model}"
     yield Figure("objects that change with the tiles' places", 100 * lost.mean(), "%", "1", note)
@@ -111,7 +113,7 @@ def measure(args: argparse.Namespace) -> Iterator[Figure]:
         Embeddings(store, sam, scene) for store, scene in zip(stores, scenes, strict=True)
     ]
     middles = np.round(found[0].centroids[chosen])
-    similar, scores = same_clicks(embeddings[0], embeddings[1], middles)
+    similar, scores = same_clicks(embeddings[0], embeddings[1], middles, args.shift)
     wanted = default_thresholds(sam)
     good = (scores >= (wanted.predicted_iou, wanted.stability)).all(2)
     there = good[:, 0]
@@ -142,6 +144,9 @@ def main() -> None:
     parser.add_argument("--model", default="vit_nano")
     parser.add_argument("--across", type=int, default=3, help="images along a side of the mosaic")
     parser.add_argument("--spacing", type=float, default=SPACING, help="pixels between clicks")
+    parser.add_argument(
+        "--shift", type=int, default=SHIFT, help="rows and columns left away the second time"
+    )
     parser.add_argument("--keep", type=Path, help="folder for what is found")
     parser.add_argument("--json", type=Path, help="write the figures here")
     args = parser.parse_args()

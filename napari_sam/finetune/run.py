@@ -29,7 +29,7 @@ from src_model.training.lora import merge_lora
 from src_model.training.trainer import NotFinite, Trainer, check_config
 from src_model.weight_files import encoder_hash, model_hash, save_checkpoint
 
-__all__ = ["make_trainer", "open_run", "run_training"]
+__all__ = ["make_trainer", "open_run", "run_training", "textures"]
 
 # The state is also saved when this many seconds have passed, so that no crash costs more.
 SAVE_SECONDS = 60.0
@@ -133,7 +133,8 @@ def make_trainer(
 ) -> Trainer:
     """Return what makes the steps of a run; ``embed`` as `Trainer` takes it."""
     assert isinstance(settings.training, TrainingConfig)
-    return Trainer(sam, split.training, settings.training, _textures(settings), embed)
+    natural = textures() if settings.training.generated else ()
+    return Trainer(sam, split.training, settings.training, natural, embed)
 
 
 class _Run:
@@ -290,11 +291,8 @@ def _size_on_disk(settings: RunSettings, sam: Sam, pictures: int) -> int:
     return size
 
 
-def _textures(settings: RunSettings) -> Sequence[NDArray[np.uint8]]:
+def textures() -> Sequence[NDArray[np.uint8]]:
     """Return natural pictures that scikit-image bundles, for generated scenes."""
-    assert isinstance(settings.training, TrainingConfig)
-    if not settings.training.generated:
-        return ()
     from skimage import data
 
     pictures = [getattr(data, name)() for name in TEXTURES]

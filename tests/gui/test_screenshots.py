@@ -119,7 +119,7 @@ def test_everything_with_sliders(make_napari_viewer: Make, folder: Path) -> None
     shown(viewer, widget, "Segment everything")
     # As large as nuclei are here, for pictures that are looked at; larger ones take fewer clicks.
     looked_at = "NAPARI_SAM_PICTURES" in os.environ
-    widget.smallest.setValue(20 if looked_at else 60)
+    widget.smallest.setValue(20 if looked_at else 30)
     widget.start.click()
     least = 10 if looked_at else 0
     until(lambda: widget.table.objects.rowCount() > least and widget.start.isEnabled(), 300)

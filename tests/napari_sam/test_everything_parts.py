@@ -337,14 +337,14 @@ def test_scores_do_not_depend_on_where_the_grid_hits(
     store = make_store(scene, tiny_sam)
     tile = Embeddings(store, tiny_sam, scene).at(TileId(0, 0, 0))
 
-    def unsure(tile: Any, in_frame: Any, points: np.ndarray, *given: Any) -> Any:
+    def unsure(clicker: Any, in_frame: Any, points: np.ndarray) -> Any:
         depths = 1 - np.hypot(points[:, 0] - 30, points[:, 1] - 40) / 20
         return [
             (clicking._Found(disc, 14, 24, float(depth), 0.9, tuple(point)), number)
             for number, (depth, point) in enumerate(zip(depths, points.tolist(), strict=True))
         ]
 
-    monkeypatch.setattr(clicking, "_click_batch", unsure)
+    monkeypatch.setattr(clicking._Clicker, "_click_batch", unsure)
     raw = click_tile(tile, np.array([click]), RawThresholds(0.0, 0.0), (60, 64))
     assert raw.points.tolist() == [[30.0, 40.0]]
     assert raw.predicted_ious.tolist() == [1.0]

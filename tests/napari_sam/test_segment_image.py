@@ -1,17 +1,20 @@
 """What is asked of the network, and what is made of its answers."""
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
-import src_model
+import napari_sam.segment.image as image_module
 from napari_sam.errors import InputError
 from napari_sam.segment.image import segment_everything, segment_prompts
 from napari_sam.segment.prompts import Box, Point, Prompt
-from src_model import Sam, SamAutomaticMaskGenerator, SamPredictor
+from src_model import Sam, SamPredictor
+from src_model.automatic_thresholds import AutomaticThresholds
 
 IMAGE = np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 
@@ -86,33 +89,35 @@ def test_prompts_outside_never_reach_the_network(tiny_sam: Sam) -> None:
         segment_prompts(tiny_sam, IMAGE, [Prompt((Point(50, 2),))])
 
 
-def test_everything_is_what_the_generator_finds_without_specks_and_duplicates(
+def test_everything_is_without_specks_and_duplicates(
     tiny_sam: Sam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lenient(model: Sam, **options: Any) -> SamAutomaticMaskGenerator:
-        options |= {"pred_iou_thresh": -9, "stability_score_thresh": 0, "box_nms_thresh": 0.9999}
-        return SamAutomaticMaskGenerator(model, points_per_side=4, **options)
-
-    monkeypatch.setattr(src_model, "SamAutomaticMaskGenerator", lenient)
+    monkeypatch.setattr(image_module, "_CLICKS", 4)
+    sure = deepcopy(tiny_sam)  # of everything it draws
+    with torch.no_grad():
+        sure.mask_decoder.iou_prediction_head.layers[-1].bias += 5
     steps: list[tuple[int, int]] = []
-    found = segment_everything(tiny_sam, IMAGE, lambda done, total: steps.append((done, total)))
-    expected = lenient(tiny_sam).generate(IMAGE)
+    found = segment_everything(
+        sure,
+        IMAGE,
+        lambda done, total: steps.append((done, total)),
+        AutomaticThresholds(0, 0, 0.7),
+    )
     assert found
-    assert steps[-1] == (16, 16)
+    done, total = steps[-1]
+    assert done == total > 16  # a click on each point, and one in each mask
+    assert (16, 16) in steps
     scores = [candidate.predicted_iou for candidate in found]
     assert scores == sorted(scores, reverse=True)
-    assert scores[0] == max(record["predicted_iou"] for record in expected)
     assert {candidate.prompt for candidate in found} == {"grid"}
-    records = {record["predicted_iou"]: record["segmentation"] for record in expected}
     masks = []
     for candidate in found:
         mask = np.zeros(IMAGE.shape[:2], bool)
         mask[candidate.region] = candidate.mask
         masks.append(mask)
-        area = np.count_nonzero(records[candidate.predicted_iou]) / 10
-        for part in (mask, ~mask):  # neither islands nor holes of less than a tenth
+        for part in (mask, ~mask):  # neither islands nor holes of much less than a tenth
             sizes = np.bincount(ndimage.label(part, np.ones((3, 3)))[0].ravel())[1:]
-            assert len(sizes) == 1 or (sizes >= area).all()
+            assert len(sizes) == 1 or (sizes >= 0.05 * candidate.area).all()
     for i, mask in enumerate(masks):
         for other in masks[:i]:
             assert (mask & other).sum() <= 0.7 * (mask | other).sum()

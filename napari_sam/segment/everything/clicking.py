@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,7 +71,11 @@ class _Found:
 
 
 def click_tile(
-    tile: TilePredictor, points: np.ndarray, thresholds: RawThresholds, level_shape: tuple[int, int]
+    tile: TilePredictor,
+    points: np.ndarray,
+    thresholds: RawThresholds,
+    level_shape: tuple[int, int],
+    progress: Callable[[int, int], object] | None = None,
 ) -> RawCandidates:
     """Click on each point of a tile.
 
@@ -88,6 +92,8 @@ def click_tile(
         What masks need.
     level_shape : (int, int)
         Rows and columns of the tile's level: what ends there is not cut off.
+    progress : callable, optional
+        Called with the number of clicks done and of all clicks, which grows by the second ones.
 
     Returns
     -------
@@ -106,8 +112,9 @@ def click_tile(
         predictor.transform.get_preprocess_shape(*size, frame),
         size,
     )
-    found = [one for one, _ in _click(tile, points, thresholds, upsampler)]
-    kept = _without_copies(_settled(_without_copies(found), tile, thresholds, upsampler))
+    clicker = _Clicker(tile, thresholds, upsampler, progress)
+    found = [one for one, _ in clicker.click(points)]
+    kept = _without_copies(_settled(_without_copies(found), clicker))
     near = math.ceil(_LOGIT * max(size) / frame) - 1
     return RawCandidates.of(
         [
@@ -168,15 +175,14 @@ def cut_sides(
     )
 
 
-def _settled(
-    found: list[_Found], tile: TilePredictor, thresholds: RawThresholds, upsampler: MaskUpsampler
-) -> list[_Found]:
+def _settled(found: list[_Found], clicker: _Clicker) -> list[_Found]:
     """Click once more, deep inside each mask, and take the answer that is most like it.
 
     Where the grid's points happen to lie in an object, near its border or not, decides how sure the
     network is of it: a little more on one side, and a threshold is passed or not. From deep inside
     it says nearly the same whatever it sees around.
     """
+    tile = clicker.tile
     level = tile.tile.level
     inside = [_deepest(one.mask) for one in found]
     places = [
@@ -189,7 +195,7 @@ def _settled(
     answers: dict[int, _Found] = {}
     likeness: dict[int, float] = {}
     points = np.array(places, np.float64).reshape(-1, 2)
-    for answer, number in _click(tile, points, thresholds, upsampler):
+    for answer, number in clicker.click(points):
         alike = _iou(found[number], answer)
         if alike > max(_SAME, likeness.get(number, 0.0)):
             answers[number], likeness[number] = answer, alike
@@ -207,55 +213,55 @@ def _deepest(mask: np.ndarray) -> tuple[int, int]:
     return row, col
 
 
-def _click(
-    tile: TilePredictor,
-    points: np.ndarray,
-    thresholds: RawThresholds,
-    upsampler: MaskUpsampler,
-) -> Iterator[tuple[_Found, int]]:
-    """Give the masks of clicks that are good and stable enough, without specks; and which click."""
-    transform, size = tile.predictor.transform, tile.window.shape
-    in_frame = transform.apply_coords(tile.to_xy(points), size)
-    for start in range(0, len(points), _BATCH):
-        batch = slice(start, start + _BATCH)
-        for one, number in _click_batch(
-            tile, in_frame[batch], points[batch], thresholds, upsampler
-        ):
-            yield one, start + number
+@dataclass
+class _Clicker:
+    """Clicks in a tile; ``thresholds`` and ``progress`` as of `click_tile`."""
 
+    tile: TilePredictor
+    thresholds: RawThresholds
+    upsampler: MaskUpsampler
+    progress: Callable[[int, int], object] | None
+    done: int = 0
 
-def _click_batch(
-    tile: TilePredictor,
-    in_frame: np.ndarray,
-    points: np.ndarray,
-    thresholds: RawThresholds,
-    upsampler: MaskUpsampler,
-) -> list[tuple[_Found, int]]:
-    """Do as `_click` for clicks that are decoded at once."""
-    from src_model.candidates import measure_mask
-    from src_model.masks import remove_small_regions
+    def click(self, points: np.ndarray) -> Iterator[tuple[_Found, int]]:
+        """Give the masks that are good and stable enough, without specks; and which click's."""
+        transform, size = self.tile.predictor.transform, self.tile.window.shape
+        in_frame = transform.apply_coords(self.tile.to_xy(points), size)
+        total = self.done + len(points)
+        for start in range(0, len(points), _BATCH):
+            batch = slice(start, start + _BATCH)
+            for one, number in self._click_batch(in_frame[batch], points[batch]):
+                yield one, start + number
+            self.done += len(points[batch])
+            if self.progress is not None:
+                self.progress(self.done, total)
 
-    sam = tile.predictor.model
-    low_res, ious, clicked = _decode(sam, tile, in_frame, thresholds.predicted_iou)
-    found = []
-    for logits, iou, click in zip(low_res, ious.tolist(), clicked.tolist(), strict=True):
-        measured = measure_mask(logits, upsampler, sam.mask_threshold, thresholds.offset)
-        if not measured.stability >= thresholds.stability:
-            continue
-        mask = np.ascontiguousarray(measured.columns.T)
-        least = _SMALL_PART * np.count_nonzero(mask)
-        if not least:
-            continue
-        mask, _ = remove_small_regions(mask, least, "islands")
-        mask, _ = remove_small_regions(mask, least, "holes")
-        rows, cols = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-        cut = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1].copy()
-        row = measured.window.rows.start + int(rows[0])
-        col = measured.window.cols.start + int(cols[0])
-        point = (float(points[click][0]), float(points[click][1]))
-        one = _Found(cut, row, col, iou, float(measured.stability), point)
-        found.append((one, int(click)))
-    return found
+    def _click_batch(self, in_frame: np.ndarray, points: np.ndarray) -> list[tuple[_Found, int]]:
+        """Do as `click` for clicks that are decoded at once."""
+        from src_model.candidates import measure_mask
+        from src_model.masks import remove_small_regions
+
+        sam, thresholds = self.tile.predictor.model, self.thresholds
+        low_res, ious, clicked = _decode(sam, self.tile, in_frame, thresholds.predicted_iou)
+        found = []
+        for logits, iou, click in zip(low_res, ious.tolist(), clicked.tolist(), strict=True):
+            measured = measure_mask(logits, self.upsampler, sam.mask_threshold, thresholds.offset)
+            if not measured.stability >= thresholds.stability:
+                continue
+            mask = np.ascontiguousarray(measured.columns.T)
+            least = _SMALL_PART * np.count_nonzero(mask)
+            if not least:
+                continue
+            mask, _ = remove_small_regions(mask, least, "islands")
+            mask, _ = remove_small_regions(mask, least, "holes")
+            rows, cols = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+            cut = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1].copy()
+            row = measured.window.rows.start + int(rows[0])
+            col = measured.window.cols.start + int(cols[0])
+            point = (float(points[click][0]), float(points[click][1]))
+            one = _Found(cut, row, col, iou, float(measured.stability), point)
+            found.append((one, int(click)))
+        return found
 
 
 def _decode(
@@ -264,16 +270,13 @@ def _decode(
     """Return logits, predicted IoU and click of the good masks of some clicks (x, y)."""
     import torch
 
+    from src_model.decoding import decode_good
+
     with torch.no_grad():
         coords = torch.as_tensor(in_frame, dtype=torch.float32, device=sam.device)[:, None]
         labels = torch.ones(coords.shape[:2], dtype=torch.int64, device=sam.device)
-        sparse, dense = sam.prompt_encoder(points=(coords, labels), boxes=None, masks=None)
-        low_res, ious, clicked = sam.mask_decoder.predict_good_masks(
-            image_embeddings=tile.predictor.get_image_embedding(),
-            image_pe=sam.prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            iou_thresh=least,
+        low_res, ious, clicked = decode_good(
+            sam, tile.predictor.get_image_embedding(), (coords, labels), least
         )
     return list(low_res.cpu()), ious.cpu().numpy(), clicked.cpu().numpy()
 
