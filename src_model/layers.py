@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["BlockSequence", "LayerNorm2d", "MLPBlock", "Neck"]
+__all__ = ["BlockSequence", "LayerNorm2d", "MLPBlock", "Neck", "recomputed"]
+
+
+def recomputed(module: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    """Call a module; with gradients, keep its inputs only and compute the rest again for them.
+
+    For what is quick to compute and large to keep. There must be nothing random in it.
+    """
+    if not torch.is_grad_enabled():
+        return module(*inputs)
+    output: Tensor = checkpoint(module, *inputs, use_reentrant=False, preserve_rng_state=False)
+    return output
 
 
 class LayerNorm2d(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import LayerNorm2d
+from .layers import LayerNorm2d, recomputed
 from .refinement import Refinement
 from .transformer import BLOCK_BYTES, TwoWayTransformer, cache_parts
 from .variants import Variant
@@ -274,7 +274,7 @@ class MaskDecoder(nn.Module):
             return _in_image_order(self._upscale(attended, filters), size).float()
         assert attended.prompts is not None  # they are drawn for the refinement
         pixels = _in_image_order(self._upscale(attended), size, channels_last=True)
-        pixels = self.refinement(pixels, attended.prompts)
+        pixels = recomputed(self.refinement, pixels, attended.prompts)
         height, width = pixels.shape[2:]
         masks = pixels.permute(0, 2, 3, 1).flatten(1, 2) @ filters
         return masks.transpose(1, 2).float().unflatten(2, (height, width))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import LayerNorm2d
+from .layers import LayerNorm2d, recomputed
 from .prompt_maps import PromptMaps
 from .variants import Variant
 
@@ -114,7 +114,7 @@ class PromptEncoder(nn.Module):
             dense = self.prompt_maps(dense, points, boxes, rows, cols)
         dense = dense.expand(batch, -1, len(rows), len(cols))
         if self.fine_prompts is not None:
-            fine = self.fine_prompts(points, boxes, masks, rows, cols)
+            fine = recomputed(self.fine_prompts, points, boxes, masks, rows, cols)
             dense = torch.cat([dense, fine.to(dense.dtype).expand(batch, -1, -1, -1)], dim=1)
         if not sparse:
             return dense.new_empty(batch, 0, self.embed_dim), dense
