@@ -17,15 +17,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .parts import part_corners, part_place
+from .parts import fits_part, part_corners, part_place
 
 if TYPE_CHECKING:
     from .sam import Sam
 
 __all__ = ["decode", "decode_good", "offered"]
-
-_MARGIN = 2
-"""Positions that a part shows around prompts at least, where the frame goes on."""
 
 _OUTSIDE = -16.0
 """Logit where a part says nothing: about what the network says far from an object."""
@@ -245,7 +242,7 @@ def _near(sam: Sam, prompts: _Prompts) -> _Near | None:
     places, given = prompts.places(sam)
     ends = (places.where(given[..., None], places.new_tensor(end)) for end in (1e9, -1e9))
     first, last = next(ends).amin(1), next(ends).amax(1)
-    fits = given.any(1) & ((last - first).amax(1) <= (size - 2 * _MARGIN) * patch)
+    fits = given.any(1) & fits_part(sam.variant, (last - first).amax(1) / patch)
     if not fits.any():
         return None
     middles = (first + last + 1)[fits] / (2 * patch)

@@ -7,7 +7,28 @@ from torch import Tensor
 
 from .variants import Variant
 
-__all__ = ["part_corners", "part_place"]
+__all__ = ["fits_part", "part_corners", "part_place"]
+
+_MARGIN = 2
+"""Positions that a part shows around prompts at least, where the frame goes on."""
+
+
+def fits_part(variant: Variant, extent: Tensor) -> Tensor:
+    """Tell whether prompts that lie so far apart are shown a part of the embedding.
+
+    Parameters
+    ----------
+    variant : Variant
+        With a ``part_size``.
+    extent : Tensor
+        In positions of the embedding, any shape.
+
+    Returns
+    -------
+    Tensor
+        bool, of the same shape.
+    """
+    return extent <= variant.part_size - 2 * _MARGIN
 
 
 def part_corners(middles: Tensor, size: int, shape: tuple[int, int]) -> Tensor:

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..parts import part_corners, part_place
+from ..parts import fits_part, part_corners, part_place
 from ..sam import Sam
 from .losses import best_mask_loss
 from .pictures import ObjectMasks
@@ -224,7 +224,7 @@ def _next_chunk(
         # has to reach the border, so that the whole is looked at.
         size = sam.variant.part_size
         if by_box:
-            chunk = chunk[: sum(extent + 4 <= size for extent in extents)]
+            chunk = chunk[: int(fits_part(sam.variant, torch.tensor(extents)).sum())]
         return (size, chunk) if chunk and size < min(embedding.shape[2:]) else whole
     # Twice the object and some neighbours.
     sizes = [s for s in _PARTS if 2 * max(extents) + 4 <= s < min(embedding.shape[2:])]
